@@ -1,0 +1,56 @@
+export {
+  AddressSet,
+  formatHostPort,
+  isLoopback,
+  parseHostPort,
+  plainAddress,
+  type HostPort,
+} from './address.ts'
+export { CLOSE, type CloseCode } from './close-codes.ts'
+export { envName, flagName, loadConfig, type ConfigSources, type Options, type Values } from './config.ts'
+export { formatDuration, parseDuration } from './duration.ts'
+export { holderKey } from './holder.ts'
+export {
+  linkProof,
+  masterSpeech,
+  slaveSpeech,
+  type MasterNoticeHandlers,
+  type MasterRequestHandlers,
+  type MasterWire,
+  type SlaveNoticeHandlers,
+  type SlaveRequestHandlers,
+  type SlaveWire,
+} from './link.ts'
+export { createLog, silentLog, type Log, type LogOptions } from './log.ts'
+export { option, type Option, type PortRange } from './option.ts'
+export {
+  AdmitAnswer,
+  AdmitQuestion,
+  Details,
+  DeviceRole,
+  FixedPort,
+  Forward,
+  Hello,
+  Holder,
+  Identity,
+  MAX_FRAME_BYTES,
+  PING_EVERY_MS,
+  PROTOCOL,
+  REQUEST_DEADLINE_MS,
+  SILENT_AFTER_MS,
+  SlaveStatus,
+  SNAPSHOT_TUNNELS,
+  SUBPROTOCOL,
+  Tunnel,
+  WhoAnswer,
+  WhoQuestion,
+} from './protocol.ts'
+export { errorText, SshoalError, type ErrorDetails } from './sshoal-error.ts'
+export {
+  fingerprintOf,
+  formatPublicKeyLine,
+  parsePublicKeyBlob,
+  parsePublicKeyLine,
+  type SshPublicKey,
+} from './ssh-public-key.ts'
+export { compileSpeech, Wire, type CompiledSpeech, type Speech, type WireOptions } from './wire.ts'
