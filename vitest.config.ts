@@ -1,8 +1,12 @@
 import { defineConfig } from 'vitest/config'
 
+// `test/run` adds up both projects from a report of each; it names the file, so that `npm run check` stays as is.
+const report = process.env.TEST_REPORT
+
 // Two projects: `unit` runs in one process and needs nothing but npm; `e2e` drives real clients and servers.
 export default defineConfig({
   test: {
+    reporters: report === undefined ? ['default'] : ['default', ['json', { outputFile: report }]],
     projects: [
       {
         test: {

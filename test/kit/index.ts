@@ -1,0 +1,15 @@
+// All that a test may use from the kit.
+
+export { entrust } from './caretaker.ts'
+export { openDevice, type Device, type DeviceOptions } from './device.ts'
+export { atEnd } from './ending.ts'
+export { isAlive } from './family.ts'
+export { makeFolder } from './folder.ts'
+export { makeDropbearKey, makeKey, type Key, type KeyType } from './key.ts'
+export { createNetwork, type Network } from './netns.ts'
+export { takePorts, type PortRange } from './port.ts'
+export { run, start, type Exit, type Ran, type Started } from './process.ts'
+export { startEcho, startHttp, startSilent, type Service } from './service.ts'
+export { startSshd, type Sshd } from './sshd.ts'
+export { openVisit, visit, visitFrom, type Address, type Visit } from './visitor.ts'
+export { eventually } from './wait.ts'

@@ -1,0 +1,60 @@
+// Waiting for a condition instead of for time to pass.
+
+export interface Patience {
+  /** Milliseconds until it gives up; 10,000 unless told. */
+  within?: number
+  /** Milliseconds between two looks; 25 unless told. */
+  every?: number
+  /** What is awaited, for the error: `the tunnel is listed`. */
+  message?: string
+}
+
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms)
+  })
+}
+
+/**
+ * Calls `probe` until it neither throws nor answers `false`, and answers what it answered. So both
+ * `eventually(() => expect(list).toHaveLength(1))` and `eventually(() => list.find(isMine) ?? false)` work.
+ */
+export async function eventually<T>(
+  probe: () => T | Promise<T>,
+  { within = 10_000, every = 25, message = 'the condition holds' }: Patience = {},
+): Promise<Exclude<T, false>> {
+  const end = performance.now() + within
+  let failure: unknown = new Error('it was false')
+  for (;;) {
+    try {
+      const answer = await before(end, probe)
+      if (answer !== false) return answer as Exclude<T, false>
+      failure = new Error('it was false')
+    } catch (thrown) {
+      failure = thrown
+    }
+    if (performance.now() >= end) {
+      const last = failure instanceof Error ? failure.message : String(failure)
+      throw new Error(`not within ${within} ms: ${message}; last: ${last}`, { cause: failure })
+    }
+    await pause(every)
+  }
+}
+
+/** A probe that never answers must not outlive the patience of who waits. */
+async function before<T>(end: number, probe: () => T | Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const tooLate = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(
+      () => {
+        reject(new Error('the last look did not come back'))
+      },
+      Math.max(1, end - performance.now()),
+    )
+  })
+  try {
+    return await Promise.race([probe(), tooLate])
+  } finally {
+    clearTimeout(timer)
+  }
+}
