@@ -1,10 +1,13 @@
 // The kit itself, against stock servers: what it says about sshoal is worth as much as this.
 
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
 import {
+  asOwner,
+  callApi,
   createNetwork,
   eventually,
   isAlive,
@@ -109,6 +112,17 @@ describe('processes', () => {
   })
 })
 
+describe('what a test makes for others', () => {
+  let shared = 0
+  test('is kept for them', () => {
+    shared = asOwner('file', () => start('sleep', ['1000'])).pid
+  })
+
+  test('and is still there', () => {
+    expect(isAlive(shared)).toBe(true)
+  })
+})
+
 describe('keys', () => {
   test('are what ssh-keygen says they are', async () => {
     const folder = makeFolder()
@@ -173,8 +187,14 @@ describe.each(['openssh', 'dropbear'] as const)('a device with %s', (client) => 
     const slave = await startSshd(folder, { authorized: [key] })
     const connect = (hostKey: string) => {
       const [type, wire] = hostKey.split(' ')
-      const name = client === 'openssh' ? `[${slave.host}]:${slave.port}` : slave.host
-      return openDevice({ slave, key, client, username: 'root', knownHosts: [`${name} ${type} ${wire}`] })
+      // The bare host does for both, on any port; dropbear knows no other form.
+      return openDevice({
+        slave,
+        key,
+        client,
+        username: 'root',
+        knownHosts: [`${slave.host} ${type} ${wire}`],
+      })
     }
     expect(await connect(slave.hostKey.publicKey).port()).toBeGreaterThan(0)
     const fooled = connect((await makeKey(folder)).publicKey)
@@ -258,6 +278,19 @@ describe('a network of namespaces', () => {
     await network.restore('device')
     expect((await waiting).toString()).toBe('still there?')
     expect(device.exit).toBeUndefined()
+  })
+
+  test('has REST asked from one of its hosts', async () => {
+    const network = await createNetwork({ hosts })
+    const folder = makeFolder()
+    writeFileSync(join(folder, 'thing.json'), '{"seen":true}')
+    const args = ['httpd', '-f', '-p', '10.77.0.1:80', '-h', folder]
+    start('busybox', args, { netns: network.netns('server') })
+    const api = { url: 'http://10.77.0.1', netns: network.netns('visitor') }
+    const found = await eventually(() => callApi(api, 'GET', '/thing.json'))
+    expect(found).toMatchObject({ status: 200, body: { seen: true } })
+    expect(found.headers.get('content-length')).toBe('13')
+    expect(await callApi(api, 'GET', '/nothing')).toMatchObject({ status: 404 })
   })
 
   test('moves a host to other addresses', async () => {

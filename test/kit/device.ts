@@ -5,7 +5,7 @@ import { join } from 'node:path'
 
 import { makeFolder } from './folder.ts'
 import type { Key } from './key.ts'
-import { start, type Started } from './process.ts'
+import { start, withWords, type Started } from './process.ts'
 
 export interface DeviceOptions {
   /** Where it connects: a slave, or any SSH server. */
@@ -99,5 +99,5 @@ export function openDevice(device: DeviceOptions): Device {
     await started.waitForOutput(new RegExp(`(?:${ALLOCATED.source}[^]*){${n + 1}}`))
     return Number([...started.output.matchAll(ALLOCATED)][n]?.[1])
   }
-  return Object.defineProperties({ port } as Device, Object.getOwnPropertyDescriptors(started))
+  return withWords(started, { port })
 }

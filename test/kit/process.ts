@@ -182,3 +182,10 @@ export async function run(command: string, args: string[] = [], options: RunOpti
   const { stdout, stdoutBytes, stderr } = started
   return { ...exit, stdout, stdoutBytes, stderr }
 }
+
+/** A started process with a few more words for what it is. */
+export function withWords<T extends object>(started: Started, words: T): Started & T {
+  // Copied by descriptor, because most of its members are live views.
+  const all = { ...Object.getOwnPropertyDescriptors(started), ...Object.getOwnPropertyDescriptors(words) }
+  return Object.defineProperties({}, all) as Started & T
+}

@@ -7,6 +7,8 @@ export interface Patience {
   every?: number
   /** What is awaited, for the error: `the tunnel is listed`. */
   message?: string
+  /** When it says true, waiting any longer is in vain. */
+  hopeless?: () => boolean
 }
 
 export function pause(ms: number): Promise<void> {
@@ -21,11 +23,13 @@ export function pause(ms: number): Promise<void> {
  */
 export async function eventually<T>(
   probe: () => T | Promise<T>,
-  { within = 10_000, every = 25, message = 'the condition holds' }: Patience = {},
+  { within = 10_000, every = 25, message = 'the condition holds', hopeless }: Patience = {},
 ): Promise<Exclude<T, false>> {
   const end = performance.now() + within
   let failure: unknown = new Error('it was false')
   for (;;) {
+    // Asked before the look, so that what came at the very end still counts.
+    const lost = hopeless?.() === true
     try {
       const answer = await before(end, probe)
       if (answer !== false) return answer as Exclude<T, false>
@@ -33,9 +37,10 @@ export async function eventually<T>(
     } catch (thrown) {
       failure = thrown
     }
-    if (performance.now() >= end) {
+    if (lost || performance.now() >= end) {
       const last = failure instanceof Error ? failure.message : String(failure)
-      throw new Error(`not within ${within} ms: ${message}; last: ${last}`, { cause: failure })
+      const why = lost ? 'never' : `not within ${within} ms`
+      throw new Error(`${why}: ${message}; last: ${last}`, { cause: failure })
     }
     await pause(every)
   }

@@ -1,0 +1,171 @@
+// Which slave a device is sent to, seen from outside: `/connect` is asked as any device would ask it.
+
+import { expect, test } from 'vitest'
+
+import {
+  callApi,
+  eventually,
+  makeDropbearKey,
+  makeFolder,
+  makeKey,
+  openDevice,
+  run,
+  startCluster,
+  type Cluster,
+} from '../kit/index.ts'
+
+interface Slot {
+  slave: string
+  host: string
+  port: number
+  hostKeys: string[]
+  expiresInMs: number
+}
+
+const connect = (cluster: Cluster, query = '') =>
+  callApi<Slot>({ url: cluster.master.url }, 'POST', `/connect${query}`)
+
+async function slots(cluster: Cluster, count: number, query = ''): Promise<Record<string, number>> {
+  const counts: Record<string, number> = {}
+  for (let n = 0; n < count; n++) {
+    const { status, body } = await connect(cluster, query)
+    if (status !== 200) throw new Error(`no slot: ${status} ${JSON.stringify(body)}`)
+    counts[body.slave] = (counts[body.slave] ?? 0) + 1
+  }
+  return counts
+}
+
+const regions = (...names: string[]) => ({
+  slaves: names.length,
+  slaveFlags: (n: number) => ['--region', names[n] ?? ''],
+})
+
+test('ten slots on two empty slaves go five to each, and end by themselves', async () => {
+  const cluster = await startCluster({ slaves: 2 })
+  expect(await slots(cluster, 10)).toEqual({ 'slave-1': 5, 'slave-2': 5 })
+  expect((await cluster.cluster()).totals.reserved).toBeGreaterThan(0)
+  await eventually(async () => expect((await cluster.cluster()).totals.reserved).toBe(0), { within: 5_000 })
+})
+
+test('ten devices that ask at once are spread evenly too', async () => {
+  const cluster = await startCluster({ slaves: 2 })
+  const answers = await Promise.all(Array.from({ length: 10 }, () => connect(cluster)))
+  expect(answers.filter(({ body }) => body.slave === 'slave-1')).toHaveLength(5)
+})
+
+test('a slot says where to connect and which host keys to expect, and is not to be stored', async () => {
+  const cluster = await startCluster()
+  const [slave] = cluster.slaves
+  const { status, body, headers } = await connect(cluster)
+  expect(status).toBe(200)
+  expect(body).toMatchObject({ slave: 'slave-1', host: '127.0.0.1', port: slave?.port })
+  expect(body.expiresInMs).toBeGreaterThan(0)
+  expect(body.expiresInMs).toBeLessThanOrEqual(2_500)
+  expect(headers.get('cache-control')).toContain('no-store')
+  const scanned = await run('ssh-keyscan', ['-p', String(body.port), '-t', 'ed25519', body.host])
+  const offered = scanned.stdout.trim().split(' ').slice(1).join(' ')
+  expect(body.hostKeys.map((key) => key.split(' ').slice(0, 2).join(' '))).toContain(offered)
+})
+
+test.each(['openssh', 'dropbear'] as const)(
+  'the text form alone lets a device with %s find its slave and trust it',
+  async (client) => {
+    const cluster = await startCluster()
+    const folder = makeFolder()
+    const key = await (client === 'openssh' ? makeKey(folder) : makeDropbearKey(folder))
+    await cluster.addDevice('barn', key)
+    const { body } = await callApi<string>({ url: cluster.master.url }, 'GET', '/connect?format=text')
+    const [first = '', ...knownHosts] = body.trimEnd().split('\n')
+    const [host = '', port] = first.split(' ')
+    expect(knownHosts.length).toBeGreaterThan(0)
+    const slave = { host, port: Number(port) }
+    expect(await openDevice({ slave, key, client, knownHosts }).port()).toBeGreaterThan(0)
+  },
+)
+
+test('the slave with fewer tunnels gets the next device', async () => {
+  const cluster = await startCluster({ slaves: 2 })
+  const [busy] = cluster.slaves
+  if (busy === undefined) throw new Error('no slave')
+  const folder = makeFolder()
+  for (let n = 0; n < 3; n++) {
+    const key = await makeKey(folder)
+    await cluster.addDevice(`device-${n}`, key)
+    await openDevice({ slave: busy, key }).port()
+  }
+  await eventually(async () => expect((await cluster.cluster()).totals.tunnels).toBe(3))
+  expect(await slots(cluster, 3)).toEqual({ 'slave-2': 3 })
+})
+
+test('a slave with twice the capacity gets twice the devices', async () => {
+  const cluster = await startCluster({ slaves: 2, slaveFlags: (n) => ['--capacity', n === 0 ? '10' : '20'] })
+  expect(await slots(cluster, 9)).toEqual({ 'slave-1': 3, 'slave-2': 6 })
+})
+
+test('an arrival takes the place of its slot', async () => {
+  const cluster = await startCluster()
+  const [slave] = cluster.slaves
+  if (slave === undefined) throw new Error('no slave')
+  const key = await makeKey(makeFolder())
+  await cluster.addDevice('barn', key)
+  const { body } = await connect(cluster)
+  const expires = performance.now() + body.expiresInMs
+  await openDevice({ slave, key }).port()
+  await eventually(
+    async () => expect((await cluster.cluster()).totals).toMatchObject({ tunnels: 1, reserved: 0 }),
+    { within: 1_000 },
+  )
+  // Else it was the end of the slot that took it away, and this test saw nothing.
+  expect(performance.now()).toBeLessThan(expires)
+})
+
+test('a device that asks for a region is sent to a slave there', async () => {
+  const cluster = await startCluster(regions('eu', 'us'))
+  expect(await slots(cluster, 4, '?region=us')).toEqual({ 'slave-2': 4 })
+})
+
+test('a region without slaves falls back only where the operator said so', async () => {
+  const cluster = await startCluster({
+    ...regions('eu', 'us'),
+    masterFlags: ['--region-fallback', 'asia=us'],
+  })
+  expect(await slots(cluster, 2, '?region=asia')).toEqual({ 'slave-2': 2 })
+})
+
+test('a device that can only use port 443 gets no slot where no slave has it', async () => {
+  const cluster = await startCluster()
+  const { status, body } = await connect(cluster, '?port=443')
+  expect({ status, body }).toMatchObject({ status: 503, body: { code: 'NO_SLAVE' } })
+})
+
+test('a device that can only use port 443 is sent to the slave that has it', async () => {
+  const cluster = await startCluster({
+    slaves: 2,
+    slaveFlags: (n) => (n === 1 ? ['--public-port', '443'] : []),
+  })
+  expect(await slots(cluster, 2, '?port=443')).toEqual({ 'slave-2': 2 })
+})
+
+test('a draining slave gets no more devices', async () => {
+  const cluster = await startCluster({ slaves: 2 })
+  const drain = await cluster.api('POST', '/cluster/slaves/slave-1/drain', { seconds: 60 })
+  expect(drain.status).toBeLessThan(300)
+  expect(await slots(cluster, 4)).toEqual({ 'slave-2': 4 })
+})
+
+test('a killed slave gets no more devices, from the moment its link breaks', async () => {
+  const cluster = await startCluster({ slaves: 2 })
+  const events = await cluster.events()
+  cluster.slaves[0]?.process.signal('SIGKILL')
+  await events.next('slave.stale', { slave: 'slave-1' })
+  expect(await slots(cluster, 4)).toEqual({ 'slave-2': 4 })
+  await events.next('slave.lost', { slave: 'slave-1' })
+})
+
+test('without any slave the answer is 503 and says so', async () => {
+  const cluster = await startCluster()
+  await cluster.slaves[0]?.process.stop()
+  await eventually(async () => {
+    expect(await connect(cluster)).toMatchObject({ status: 503, body: { code: 'NO_SLAVE' } })
+  })
+})
