@@ -102,6 +102,8 @@ export interface SshChannel {
    * half-close passed on after the data is drained, no window abuse. Resolves once, never rejects.
    */
   pump(socket: Socket): Promise<VisitEnd>
+  /** The same between two channels, e.g. a user's `direct-tcpip` and a device's `forwarded-tcpip`; the counts are this channel's. */
+  join(other: SshChannel): Promise<VisitEnd>
   /** Closes at once in both directions. */
   destroy(): void
 }
@@ -124,6 +126,8 @@ export interface SshServerOptions {
   maxAuthTries?: number
   /** Unsent bytes after which a connection that does not read is cut. Default 8 MiB; before login 256 KiB. */
   maxUnsentBytes?: number
+  /** Bytes in both directions after which the server exchanges keys again. Default 1 GiB. */
+  rekeyBytes?: number
 }
 
 export interface SshServer {

@@ -1,0 +1,20 @@
+// The SSH library of the slave: all that knows ssh2's insides stands in this folder.
+export { ChannelOpenError } from './channel-open-error.ts'
+export { generateHostKey, HostKeyError, hostKeyPublic, signWithHostKey } from './host-key.ts'
+export { cryptoInUse, LibraryError } from './library.ts'
+export { createSshServer } from './server.ts'
+export type {
+  DirectRequest,
+  DirectVerdict,
+  ForwardRequest,
+  KeyOffer,
+  KeyVerdict,
+  ShellView,
+  SshChannel,
+  SshConnection,
+  SshConnectionHandlers,
+  SshEndError,
+  SshServer,
+  SshServerOptions,
+  VisitEnd,
+} from './ssh-server.ts'

@@ -1,0 +1,233 @@
+// A visit: joins a channel and a socket, or two channels, until both directions ended. Bytes go from the packet into the
+// socket's write and from the socket's 'data' into a packet, without a stream in between. Half-close travels on after the
+// data before it is out ("EOF before the data is drained truncates" for windows of 16 KB); CLOSE comes last.
+import type { Socket } from 'node:net'
+
+import { Backlog } from './backlog.ts'
+import type { Channel, ChannelEnd, ClosedBy } from './channel.ts'
+import type { VisitEnd } from './ssh-server.ts'
+
+/** Bytes a socket may hold unsent before what follows waits in a backlog, and the peer's window with it. */
+const SOCKET_UNSENT_BYTES = 64 * 1024
+/** How long a socket may go on after the channel was closed under it: it still has bytes to take or its FIN to send. */
+const LINGER_MS = 2000
+
+class SocketEnd implements ChannelEnd {
+  #channel: Channel
+  #socket: Socket
+  #resolve: (end: VisitEnd) => void
+  /** Read from the socket, no room in the channel yet. */
+  #unsent: Buffer | undefined
+  /** From the channel, no room in the socket yet. */
+  #backlog: Backlog | undefined
+  /** Bytes in the socket's buffer for which the peer has not got its window back. */
+  #owed = 0
+  #toChannel = 0
+  #fromChannel = 0
+  #socketEnded = false
+  #reason: VisitEnd['reason'] = 'finished'
+
+  constructor(channel: Channel, socket: Socket, resolve: (end: VisitEnd) => void) {
+    this.#channel = channel
+    this.#socket = socket
+    this.#resolve = resolve
+    socket.on('error', () => this.#because('socket-error'))
+    socket.on('close', () => this.#onSocketClose())
+    socket.on('drain', () => this.#onDrain())
+    socket.on('end', () => this.#onSocketEnd())
+    channel.attach(this)
+    socket.on('data', (data: Buffer) => this.#onSocketData(data))
+  }
+
+  onData(data: Buffer): void {
+    this.#fromChannel += data.length
+    const socket = this.#socket
+    if (this.#backlog !== undefined || socket.writableLength >= SOCKET_UNSENT_BYTES) {
+      this.#backlog ??= new Backlog()
+      this.#backlog.add(data)
+      return
+    }
+    this.#owed += data.length
+    socket.write(data)
+    // Mostly the kernel took it at once; if not, 'drain' follows.
+    if (socket.writableLength < SOCKET_UNSENT_BYTES) this.#giveBack()
+  }
+
+  onEof(): void {
+    if (this.#backlog === undefined) this.#endSocket()
+  }
+
+  onRoom(): void {
+    if (this.#unsent !== undefined) {
+      const data = this.#unsent
+      const sent = this.#channel.send(data)
+      this.#toChannel += sent
+      this.#unsent = sent < data.length ? data.subarray(sent) : undefined
+      if (this.#unsent !== undefined) return
+      this.#socket.resume()
+    }
+    if (this.#socketEnded) this.#passEof()
+  }
+
+  onClosed(by: ClosedBy): void {
+    this.#unsent = undefined
+    const socket = this.#socket
+    if (by !== 'peer') {
+      this.#because(by === 'us' ? 'destroyed' : 'channel-closed')
+      socket.destroy()
+      return
+    }
+    if (!this.#socketEnded) this.#because('channel-closed')
+    // What the peer sent before its CLOSE still has to arrive; what comes from the socket has nowhere to go.
+    if (this.#backlog === undefined) this.#endSocket()
+    socket.resume()
+    const timer = setTimeout(() => socket.destroy(), LINGER_MS)
+    socket.once('close', () => clearTimeout(timer))
+  }
+
+  #onSocketData(data: Buffer): void {
+    const sent = this.#channel.send(data)
+    this.#toChannel += sent
+    if (sent === data.length) return
+    this.#unsent = data.subarray(sent)
+    this.#socket.pause()
+  }
+
+  #onSocketEnd(): void {
+    this.#socketEnded = true
+    if (this.#unsent === undefined) this.#passEof()
+  }
+
+  #onDrain(): void {
+    const backlog = this.#backlog
+    if (backlog !== undefined) {
+      this.#backlog = undefined
+      this.#owed += backlog.length
+      this.#socket.cork()
+      for (const block of backlog.take()) this.#socket.write(block)
+      this.#socket.uncork()
+      if (this.#channel.gotEof || this.#channel.closed) this.#endSocket()
+    }
+    if (this.#socket.writableLength < SOCKET_UNSENT_BYTES) this.#giveBack()
+  }
+
+  #giveBack(): void {
+    const owed = this.#owed
+    this.#owed = 0
+    this.#channel.consumed(owed)
+  }
+
+  #passEof(): void {
+    this.#channel.sendEof()
+    this.#closeIfDone()
+  }
+
+  #endSocket(): void {
+    if (!this.#socket.writableEnded) this.#socket.end()
+    this.#closeIfDone()
+  }
+
+  #closeIfDone(): void {
+    if (this.#channel.sentEof && this.#channel.gotEof && this.#socket.writableEnded) this.#channel.close()
+  }
+
+  #because(reason: VisitEnd['reason']): void {
+    if (this.#reason === 'finished') this.#reason = reason
+  }
+
+  #onSocketClose(): void {
+    if (!this.#channel.closed) this.#because(this.#socket.errored === null ? 'destroyed' : 'socket-error')
+    this.#channel.close()
+    this.#resolve({
+      bytesToChannel: this.#toChannel,
+      bytesFromChannel: this.#fromChannel,
+      reason: this.#reason,
+    })
+  }
+}
+
+export function joinSocket(channel: Channel, socket: Socket): Promise<VisitEnd> {
+  return new Promise((resolve) => {
+    if (socket.destroyed) {
+      socket.on('error', () => {})
+      channel.close()
+      resolve({ bytesToChannel: 0, bytesFromChannel: 0, reason: 'socket-error' })
+      return
+    }
+    void new SocketEnd(channel, socket, resolve)
+  })
+}
+
+/** One direction between two channels. */
+class Lane {
+  bytes = 0
+  #from: Channel
+  #to: Channel
+  #backlog: Backlog | undefined
+  #ended = false
+
+  constructor(from: Channel, to: Channel) {
+    this.#from = from
+    this.#to = to
+  }
+
+  add(data: Buffer): void {
+    this.#backlog ??= new Backlog()
+    this.#backlog.add(data)
+    this.flush()
+  }
+
+  end(): void {
+    this.#ended = true
+    this.flush()
+  }
+
+  flush(): void {
+    const backlog = this.#backlog
+    if (backlog !== undefined) {
+      this.#backlog = undefined
+      let full = false
+      for (const block of backlog.take()) {
+        const sent = full ? 0 : this.#to.send(block)
+        this.bytes += sent
+        this.#from.consumed(sent)
+        if (sent === block.length) continue
+        full = true
+        this.#backlog ??= new Backlog()
+        this.#backlog.add(block.subarray(sent))
+      }
+      if (full) return
+    }
+    if (!this.#ended) return
+    this.#to.sendEof()
+    if (this.#from.closed || this.#to.gotEof) this.#to.close()
+  }
+}
+
+/** Joins two channels of any two connections; the counts are those of the first. */
+export function joinChannel(first: Channel, second: Channel): Promise<VisitEnd> {
+  return new Promise((resolve) => {
+    const outward = new Lane(first, second)
+    const inward = new Lane(second, first)
+    let reason: VisitEnd['reason'] = 'finished'
+    const end = (self: Channel, out: Lane, into: Lane, other: Channel): ChannelEnd => ({
+      onData: (data) => out.add(data),
+      onEof: () => {
+        out.end()
+        if (self.sentEof && other.sentEof) self.close()
+      },
+      onRoom: () => into.flush(),
+      onClosed: (by) => {
+        if (by === 'us') reason = 'destroyed'
+        else if (!(self.gotEof && self.sentEof)) reason = 'channel-closed'
+        if (by === 'peer') out.end()
+        else other.close()
+        if (other.closed) settle()
+      },
+    })
+    const settle = (): void =>
+      resolve({ bytesToChannel: inward.bytes, bytesFromChannel: outward.bytes, reason })
+    first.attach(end(first, outward, inward, second))
+    second.attach(end(second, inward, outward, first))
+  })
+}

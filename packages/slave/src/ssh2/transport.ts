@@ -1,0 +1,336 @@
+// One SSH transport (RFC 4253) on one socket: packets in, packets out, key exchanges, and the bounds on what is unsent.
+// Drives ssh2's Protocol but takes every message after the key exchange away from it: what ssh2 makes of them (unread
+// signatures, unlimited tries, an unenforced window) is where most of the facts of ssh2-notes come from.
+// Knows nothing of logins, channels or forwards.
+import type { Socket } from 'node:net'
+
+import { SIGNATURE_ALGORITHMS } from './algorithms.ts'
+import { library } from './library.ts'
+import type { LibraryHostKey, Offer, Protocol } from './library.ts'
+import { DisconnectReason, Message } from './message.ts'
+import { findMismatch, guessedRight, readProposal } from './negotiation.ts'
+import type { Proposal } from './negotiation.ts'
+import { useCheapX25519 } from './patches/x25519.ts'
+import type { SshEndError } from './ssh-server.ts'
+import { WireError, message } from './wire.ts'
+
+/** Unsent bytes from which visits are no longer read. */
+const CONGESTED_BYTES = 256 * 1024
+/** Unsent bytes from which the connection itself is no longer read: only answers to it can have piled up so high. */
+const STOP_READING_BYTES = 1024 * 1024
+const MAX_UNSENT_BEFORE_LOGIN = 256 * 1024
+/** ssh2's server never starts a key exchange by itself; RFC 4253 §9 recommends one per gigabyte and hour. */
+const REKEY_BYTES = 1024 ** 3
+const REKEY_MS = 3_600_000
+/** How long the peer has to read our DISCONNECT and to close. */
+const LINGER_MS = 1000
+
+/** What every connection of a server has in common. */
+export interface TransportSettings {
+  hostKeys: Record<string, LibraryHostKey>
+  offer: Offer
+  /** The offer as a client would have to meet it. */
+  proposal: Proposal
+  ident: string
+  maxUnsentBytes: number
+  rekeyBytes?: number
+}
+
+export interface TransportOwner {
+  onIdent(software: string): void
+  /** A message that does not belong to the transport. Throwing `WireError` ends the connection. */
+  onMessage(type: number, payload: Buffer): void
+  /** What could not be sent for lack of room, or during a key exchange, can be sent now. */
+  onRoom(): void
+  /** The transport is over. The socket may still linger to let the peer read why. */
+  onEnd(error: SshEndError | undefined): void
+  /** The socket is gone. */
+  onGone(): void
+}
+
+export class Transport {
+  readonly socket: Socket
+  lastHeardAt = performance.now()
+  loggedIn = false
+  #settings: TransportSettings
+  #owner: TransportOwner
+  #protocol: Protocol
+  #ended = false
+  #corked = false
+  #identified = false
+  #sendExtInfo = false
+  #queuedBytes = 0
+  #bytesSinceKeys = 0
+  #keysAt = 0
+
+  constructor(socket: Socket, settings: TransportSettings, owner: TransportOwner) {
+    this.socket = socket
+    this.#settings = settings
+    this.#owner = owner
+    // An 'error' without a listener ends the process, so this comes first.
+    socket.on('error', (cause) => this.#over({ code: 'SOCKET_ERROR', message: cause.message }))
+    socket.on('close', () => {
+      this.#over(undefined)
+      this.#owner.onGone()
+    })
+    // Nagle's algorithm costs OpenSSH 40 ms per login and each new visit a round trip.
+    socket.setNoDelay(true)
+    this.#protocol = new library.Protocol({
+      server: true,
+      hostKeys: settings.hostKeys,
+      ident: settings.ident,
+      offer: settings.offer,
+      onWrite: (data) => this.#write(data),
+      onError: (error) => this.#over({ code: 'PROTOCOL_ERROR', message: error.message }),
+      onHeader: (header) => this.#onIdent(header.versions.software),
+      onHandshakeComplete: () => this.#onKeys(),
+      messageHandlers: { DISCONNECT: () => this.#over(undefined) },
+    })
+    this.#protocol._onPayload = (payload) => this.#onPayload(payload)
+    socket.on('drain', () => this.#onDrain())
+    // FIN-WAIT trap: a peer's FIN ends a connection at once and for good, whatever it has not read yet.
+    socket.on('end', () => {
+      this.#over(undefined)
+      socket.destroy()
+    })
+  }
+
+  /** Sends the identification string and takes the bytes that were read already, then those to come. */
+  async start(head?: Buffer): Promise<void> {
+    this.socket.pause()
+    await library.ready
+    if (this.#ended) return
+    this.#protocol.start()
+    if (head !== undefined && head.length > 0) this.#onData(head)
+    this.socket.on('data', (chunk: Buffer) => this.#onData(chunk))
+    this.socket.resume()
+  }
+
+  /** The exchange hash of the first key exchange (RFC 4253 §7.2). */
+  get sessionId(): Buffer {
+    return this.#protocol._kex?.sessionID ?? Buffer.alloc(0)
+  }
+
+  get ended(): boolean {
+    return this.#ended
+  }
+
+  /** False while data has to wait: the peer does not read, or keys are being exchanged. */
+  get hasRoom(): boolean {
+    return (
+      !this.#ended && this.#protocol._kexinit === undefined && this.socket.writableLength < CONGESTED_BYTES
+    )
+  }
+
+  /** Sends a message; during a key exchange it waits for its end. Nothing happens on a transport that is over. */
+  send(payload: Buffer): void {
+    if (this.#ended) return
+    const protocol = this.#protocol
+    if (protocol._kexinit !== undefined) {
+      protocol._queue ??= []
+      protocol._queue.push(payload)
+      this.#queuedBytes += payload.length
+      if (this.#queuedBytes > this.#settings.maxUnsentBytes) this.#tooMuchUnsent()
+      return
+    }
+    const writer = protocol._packetRW.write
+    const packet = writer.alloc(payload.length)
+    packet.set(payload, writer.allocStart)
+    protocol._cipher.encrypt(writer.finalize(packet))
+  }
+
+  /** CHANNEL_DATA, the message that counts: built in place. Only while `hasRoom`. */
+  sendData(channel: number, data: Buffer): void {
+    const protocol = this.#protocol
+    const writer = protocol._packetRW.write
+    const packet = writer.alloc(9 + data.length)
+    const at = writer.allocStart
+    packet[at] = Message.CHANNEL_DATA
+    packet.writeUInt32BE(channel, at + 1)
+    packet.writeUInt32BE(data.length, at + 5)
+    packet.set(data, at + 9)
+    protocol._cipher.encrypt(writer.finalize(packet))
+  }
+
+  /** DISCONNECT with a text, which ssh2 cannot send; the socket is destroyed at the latest a second later. */
+  disconnect(text: string, reason: number = DisconnectReason.BY_APPLICATION, error?: SshEndError): void {
+    if (this.#ended) return
+    const payload = message(Message.DISCONNECT, reason, text, '')
+    const { _packetRW: packets, _cipher: cipher } = this.#protocol
+    const packet = packets.write.alloc(payload.length, true)
+    packet.set(payload, packets.write.allocStartKEX)
+    cipher.encrypt(packets.write.finalize(packet, true))
+    this.#over(error)
+  }
+
+  /** The peer broke the protocol: tells it so and ends. */
+  fail(text: string, code: SshEndError['code'] = 'PROTOCOL_ERROR'): void {
+    this.disconnect(text, DisconnectReason.PROTOCOL_ERROR, { code, message: text })
+  }
+
+  destroy(error?: SshEndError): void {
+    this.#over(error)
+    this.socket.destroy()
+  }
+
+  #onData(chunk: Buffer): void {
+    this.lastHeardAt = performance.now()
+    if (this.#ended) return
+    this.#bytesSinceKeys += chunk.length
+    try {
+      this.#protocol.parse(chunk, 0, chunk.length)
+    } catch (error) {
+      // ssh2 throws for a bad length or MAC, and on bytes it never expected; none of it may reach the process.
+      const text = error instanceof Error ? error.message : String(error)
+      if (this.#identified) this.fail(text)
+      else {
+        this.#write(Buffer.from('Invalid SSH identification string.\r\n'))
+        this.#over({ code: 'PROTOCOL_ERROR', message: text })
+      }
+    }
+    this.#rekeyIfDue()
+  }
+
+  #onIdent(software: string): void {
+    this.#identified = true
+    const decipher = this.#protocol._decipher
+    const first = decipher._onPayload
+    decipher._onPayload = (payload) =>
+      payload[0] === Message.KEXINIT ? this.#onKexInit(payload, first) : this.#stopIfEnded(first(payload))
+    this.#owner.onIdent(software)
+  }
+
+  #onKexInit(payload: Buffer, proceed: (payload: Buffer) => unknown): unknown {
+    const protocol = this.#protocol
+    const ours = this.#settings.proposal
+    const client = readProposal(payload)
+    const mismatch = findMismatch(client, ours)
+    if (mismatch !== undefined) {
+      const text = `no matching ${mismatch.category}; the client offered ${mismatch.client.join(',')}`
+      this.disconnect(text.slice(0, 1024), DisconnectReason.KEY_EXCHANGE_FAILED, {
+        code: 'NEGOTIATION_FAILED',
+        message: text,
+        offered: mismatch,
+      })
+      return Infinity
+    }
+    const result = proceed(payload)
+    if (this.#ended || protocol._kex === undefined) return result
+    protocol._skipNextInboundPacket = client.guessFollows && !guessedRight(client, ours)
+    // ssh2's own EXT_INFO lacks a comma ("ecdsa-sha2-nistp521rsa-sha2-512"), so it is told that none is wanted.
+    this.#sendExtInfo ||= this.#keysAt === 0 && client.kex.includes('ext-info-c')
+    protocol._kex.remoteExtInfoEnabled = false
+    useCheapX25519(protocol._kex)
+    if (this.#keysAt !== 0) {
+      // A later exchange brings its own listener, which goes on parsing with a freed cipher after a DISCONNECT.
+      const decipher = protocol._decipher
+      const during = decipher._onPayload
+      decipher._onPayload = (packet) => this.#stopIfEnded(during(packet))
+    }
+    return result
+  }
+
+  #onKeys(): void {
+    this.#bytesSinceKeys = 0
+    this.#queuedBytes = 0
+    this.#keysAt = performance.now()
+    // The rest of the finished exchange is garbage that ssh2 would keep as long as the connection lives.
+    this.#protocol._kex = { sessionID: this.sessionId } as Protocol['_kex']
+    if (this.#sendExtInfo) {
+      this.#sendExtInfo = false
+      this.send(
+        Buffer.concat([
+          Buffer.of(Message.EXT_INFO, 0, 0, 0, 1),
+          message(0, 'server-sig-algs', SIGNATURE_ALGORITHMS.join(',')).subarray(1),
+        ]),
+      )
+    }
+    if (this.loggedIn) process.nextTick(() => this.#onDrain())
+  }
+
+  /** The value tells ssh2's parser to drop the rest of a chunk. */
+  #stopIfEnded(result: unknown): unknown {
+    return this.#ended ? Infinity : result
+  }
+
+  #onPayload(payload: Buffer): unknown {
+    const type = payload[0]
+    if (type === undefined) return undefined
+    try {
+      switch (type) {
+        case Message.IGNORE:
+        case Message.UNIMPLEMENTED:
+        case Message.DEBUG:
+        case Message.EXT_INFO:
+          return undefined
+        case Message.DISCONNECT:
+          this.#over(undefined)
+          break
+        case Message.KEXINIT:
+          return this.#onKexInit(payload, (init) => library.handleKexInit(this.#protocol, init))
+        default:
+          this.#owner.onMessage(type, payload)
+      }
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error
+      this.fail(`malformed message ${type}: ${error.message}`)
+    }
+    return this.#stopIfEnded(undefined)
+  }
+
+  /** RFC 4253 §11.4. */
+  unimplemented(): void {
+    this.send(message(Message.UNIMPLEMENTED, this.#protocol._decipher.inSeqno - 1))
+  }
+
+  #write(data: Buffer): void {
+    const { socket } = this
+    if (this.#ended && !socket.writable) return
+    this.#bytesSinceKeys += data.length
+    if (!this.#corked) {
+      // The packets of one turn leave in one system call.
+      this.#corked = true
+      socket.cork()
+      process.nextTick(() => {
+        this.#corked = false
+        socket.uncork()
+      })
+    }
+    socket.write(data)
+    if (socket.writableLength <= CONGESTED_BYTES || this.#ended) return
+    // ssh2 ignores what write() returns: a peer that asks and never reads makes it grow without end.
+    const limit = this.loggedIn ? this.#settings.maxUnsentBytes : MAX_UNSENT_BEFORE_LOGIN
+    if (socket.writableLength > limit) this.#tooMuchUnsent()
+    else if (socket.writableLength > STOP_READING_BYTES) socket.pause()
+  }
+
+  #tooMuchUnsent(): void {
+    this.destroy({ code: 'BUFFER_LIMIT', message: 'the peer does not read what it is sent' })
+  }
+
+  #onDrain(): void {
+    if (this.#ended) return
+    if (this.socket.isPaused()) this.socket.resume()
+    if (this.hasRoom) this.#owner.onRoom()
+  }
+
+  #rekeyIfDue(): void {
+    if (!this.loggedIn || this.#ended || this.#protocol._kexinit !== undefined) return
+    const due = this.#settings.rekeyBytes ?? REKEY_BYTES
+    if (this.#bytesSinceKeys >= due || this.lastHeardAt - this.#keysAt >= REKEY_MS) this.#protocol.rekey()
+  }
+
+  #over(error: SshEndError | undefined): void {
+    if (this.#ended) return
+    this.#ended = true
+    const { socket } = this
+    this.#protocol.cleanup()
+    this.#owner.onEnd(error)
+    if (socket.destroyed) return
+    // Half-closed, a black-holed peer would hold the socket in FIN-WAIT for ever, so the end is ours.
+    socket.end()
+    socket.resume()
+    const timer = setTimeout(() => socket.destroy(), LINGER_MS)
+    socket.once('close', () => clearTimeout(timer))
+  }
+}
