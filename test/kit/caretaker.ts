@@ -23,6 +23,10 @@ function tell(line: string): void {
     shell.on('error', () => {})
     shell.stdin?.on('error', () => {})
     shell.unref()
+    // A vitest that is killed leaves its workers running, with all they hold; they notice by this alone.
+    process.once('disconnect', () => {
+      process.kill(process.pid, 'SIGKILL')
+    })
     const pipe = shell.stdin
     if (pipe !== null && 'unref' in pipe && typeof pipe.unref === 'function') pipe.unref()
   }
