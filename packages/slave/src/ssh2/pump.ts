@@ -37,6 +37,8 @@ class SocketEnd implements ChannelEnd {
     socket.on('end', () => this.#onSocketEnd())
     channel.attach(this)
     socket.on('data', (data: Buffer) => this.#onSocketData(data))
+    // A visitor that left while the channel was being opened has already said so.
+    if (socket.readableEnded) this.#onSocketEnd()
   }
 
   onData(data: Buffer): void {

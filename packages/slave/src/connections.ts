@@ -1,0 +1,74 @@
+// Every SSH connection of this slave, and which key each came in with, so that an invalidation finds them.
+import type { DeviceConnection } from './device-connection.ts'
+import type { SlaveMetrics } from './metrics.ts'
+
+/** Connections that are asked about at once when all are rechecked. */
+const RECHECKS_AT_ONCE = 64
+
+export class Connections {
+  readonly #all = new Set<DeviceConnection>()
+  readonly #byKey = new Map<string, Set<DeviceConnection>>()
+  readonly #metrics: SlaveMetrics
+  #unauthenticated = 0
+
+  constructor(metrics: SlaveMetrics) {
+    this.#metrics = metrics
+  }
+
+  get size(): number {
+    return this.#all.size
+  }
+
+  get unauthenticated(): number {
+    return this.#unauthenticated
+  }
+
+  values(): IterableIterator<DeviceConnection> {
+    return this.#all.values()
+  }
+
+  came(connection: DeviceConnection): void {
+    this.#all.add(connection)
+    this.#unauthenticated++
+    this.#count()
+  }
+
+  ready(connection: DeviceConnection): void {
+    if (!this.#all.has(connection)) return
+    this.#unauthenticated--
+    const same = this.#byKey.get(connection.fingerprint)
+    if (same) same.add(connection)
+    else this.#byKey.set(connection.fingerprint, new Set([connection]))
+    this.#count()
+  }
+
+  gone(connection: DeviceConnection): void {
+    if (!this.#all.delete(connection)) return
+    if (!connection.authenticated) this.#unauthenticated--
+    const same = this.#byKey.get(connection.fingerprint)
+    same?.delete(connection)
+    if (same?.size === 0) this.#byKey.delete(connection.fingerprint)
+    this.#count()
+  }
+
+  /** Asks again about all connections of these keys (null: all); resolves with how many were cut. */
+  async recheck(fingerprints: readonly string[] | null): Promise<number> {
+    const found =
+      fingerprints === null
+        ? [...this.#all].filter((connection) => connection.authenticated)
+        : fingerprints.flatMap((fingerprint) => [...(this.#byKey.get(fingerprint) ?? [])])
+    let cut = 0
+    let next = 0
+    const worker = async (): Promise<void> => {
+      for (let connection = found[next++]; connection; connection = found[next++])
+        if ((await connection.recheck()) === 'cut') cut++
+    }
+    await Promise.all(Array.from({ length: Math.min(RECHECKS_AT_ONCE, found.length) }, worker))
+    return cut
+  }
+
+  #count(): void {
+    this.#metrics.connections.set({ state: 'authenticating' }, this.#unauthenticated)
+    this.#metrics.connections.set({ state: 'authenticated' }, this.#all.size - this.#unauthenticated)
+  }
+}

@@ -1,0 +1,317 @@
+// The life of one SSH connection: connected, recognised, ready, forwarding, gone. Owns its timers and its tunnel.
+// What a key may do is the roles' to say: `tcpip-forward` needs the device role. Knows nothing of ssh2.
+import type { Socket } from 'node:net'
+
+import { plainAddress, type DeviceRole, type Log } from '@sshoal/shared'
+
+import { openForward } from './forwarding.ts'
+import { greeting } from './greeting.ts'
+import type { Recognition } from './identities.ts'
+import { refusalText, type Refusal } from './refusal.ts'
+import type { SlaveParts } from './slave-parts.ts'
+import type {
+  DirectRequest,
+  DirectVerdict,
+  ForwardRequest,
+  KeyOffer,
+  KeyVerdict,
+  ShellView,
+  SshConnection,
+  SshConnectionHandlers,
+  SshEndError,
+} from './ssh2/index.ts'
+import type { LiveTunnel } from './tunnel.ts'
+
+export class DeviceConnection implements SshConnectionHandlers {
+  readonly parts: SlaveParts
+  readonly remoteAddress: string
+  readonly #connectedAt = performance.now()
+  /** Set by the server right after it took the socket. */
+  ssh!: SshConnection
+  /** Asked at most once per key (design, "The hook"); gone after login. */
+  #recognitions: Map<string, Promise<Recognition>> | undefined = new Map()
+  #timer: NodeJS.Timeout | undefined
+  #expiry: NodeJS.Timeout | undefined
+  #unwatch: (() => void) | undefined
+  #offer: KeyOffer | undefined
+  role: DeviceRole | undefined
+  tunnel: LiveTunnel | undefined
+  #ending: Refusal | undefined
+
+  constructor(parts: SlaveParts, socket: Socket) {
+    this.parts = parts
+    this.remoteAddress = plainAddress(socket.remoteAddress ?? 'unknown')
+    this.#timer = setTimeout(() => this.#loginTimedOut(), parts.settings.loginGraceTime)
+  }
+
+  get log(): Log {
+    return this.parts.log
+  }
+
+  get authenticated(): boolean {
+    return this.#offer !== undefined
+  }
+
+  get fingerprint(): string {
+    return this.#offer?.fingerprint ?? ''
+  }
+
+  get username(): string {
+    return this.#offer?.username ?? ''
+  }
+
+  async authenticate(offer: KeyOffer): Promise<KeyVerdict> {
+    const recognition = this.#recognise(offer)
+    // A probe is answered "acceptable" whoever asks: only a signature proves who it is, and only then a reason may be told.
+    if (!offer.verified) return { outcome: 'accept' }
+    const answer = await recognition
+    if (answer.outcome === 'known' && answer.identity.device) {
+      this.role = answer.identity.device
+      return { outcome: 'accept' }
+    }
+    const refusal = loginRefusal(answer, offer.fingerprint)
+    this.parts.metrics.logins.inc({ outcome: answer.outcome === 'outage' ? 'outage' : 'refused' })
+    this.#report(refusal, offer)
+    return { outcome: 'refuse', banner: refusalText(refusal) }
+  }
+
+  onBadSignature(offer: Omit<KeyOffer, 'verified'>): void {
+    this.parts.metrics.logins.inc({ outcome: 'bad-signature' })
+    this.#report(
+      { code: 'BAD_SIGNATURE', reason: 'the signature is not of the key that was offered' },
+      { username: offer.username },
+    )
+  }
+
+  onReady(offer: KeyOffer): void {
+    this.#offer = offer
+    this.#recognitions = undefined
+    this.parts.metrics.logins.inc({ outcome: 'accepted' })
+    this.parts.connections.ready(this)
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => this.#idleTimedOut(), this.parts.settings.idleGraceTime)
+    this.#watch()
+    this.log.debug(
+      { device: this.role?.device, remoteAddress: this.remoteAddress, username: offer.username },
+      'logged in',
+    )
+  }
+
+  async onForward(request: ForwardRequest): Promise<number | null> {
+    const opened = await openForward(this, request)
+    if (opened.outcome === 'opened') {
+      this.#settle()
+      return opened.port
+    }
+    this.refuse(opened.refusal)
+    return null
+  }
+
+  onCancelForward(request: ForwardRequest): Promise<boolean> {
+    const { tunnel } = this
+    const forward = tunnel?.forwards.find(
+      ({ request: stands, shown }) =>
+        stands.bindAddress === request.bindAddress &&
+        (stands.bindPort === request.bindPort || shown.port === request.bindPort),
+    )
+    if (!tunnel || !forward) return Promise.resolve(false)
+    if (tunnel.forwards.length > 1) this.parts.tunnels.removeForward(tunnel, forward)
+    else {
+      this.parts.tunnels.down(tunnel, 'the device cancelled its last forward', 'cancelled')
+      this.tunnel = undefined
+    }
+    return Promise.resolve(true)
+  }
+
+  onDirect(_request: DirectRequest): Promise<DirectVerdict> {
+    const refusal = {
+      code: 'NOT_A_USER',
+      reason: 'this key may hold a tunnel, not open connections through this slave',
+    }
+    this.#report(refusal, this.#offer)
+    return Promise.resolve({ outcome: 'refuse', text: refusalText(refusal) })
+  }
+
+  onSession(): void {
+    this.#settle()
+  }
+
+  onShell(): Promise<ShellView | undefined> {
+    const { settings, tunnels, id } = this.parts
+    const text = greeting({
+      slave: id,
+      fingerprint: this.fingerprint,
+      device: this.role,
+      tunnel: this.role && tunnels.of(this.role),
+      forwardHost: settings.forwardHost ?? settings.forwardAddress,
+    })
+    return Promise.resolve({ text: `${text}\n` })
+  }
+
+  onClose(error?: SshEndError): void {
+    clearTimeout(this.#timer)
+    clearTimeout(this.#expiry)
+    this.#unwatch?.()
+    this.parts.connections.gone(this)
+    const reason = this.#ending?.reason ?? error?.message ?? 'the device disconnected'
+    if (error) {
+      this.parts.metrics.connectionErrors.inc({ code: error.code })
+      this.log.debug(
+        {
+          remoteAddress: this.remoteAddress,
+          code: error.code,
+          reason: error.message,
+          offered: error.offered,
+        },
+        'connection ended',
+      )
+    }
+    if (error?.code === 'NEGOTIATION_FAILED') this.#reportNegotiation(error)
+    if (!this.tunnel) return
+    this.parts.tunnels.down(
+      this.tunnel,
+      reason,
+      this.#ending?.code.toLowerCase() ?? error?.code.toLowerCase() ?? 'disconnected',
+    )
+    // T084: the visits of a device that is gone are cut.
+    this.tunnel.visits.cutAll()
+  }
+
+  /** Refuses a request of this device: says why, ends the connection where no tunnel stands, and reports it. */
+  refuse(refusal: Refusal): void {
+    this.parts.metrics.refusals.inc({ code: refusal.code })
+    this.#report(refusal, this.#offer)
+    this.log.info({ device: this.role?.device, remoteAddress: this.remoteAddress, ...refusal }, 'refused')
+    if (!this.tunnel) this.end(refusal)
+  }
+
+  /** Ends the connection; the client reads why. */
+  end(refusal: Refusal): void {
+    this.#ending ??= refusal
+    if (this.tunnel) this.parts.tunnels.down(this.tunnel, refusal.reason, refusal.code.toLowerCase())
+    this.ssh.disconnect(refusalText(refusal))
+  }
+
+  /** The hook was asked again for this connection's key. */
+  async recheck(): Promise<'kept' | 'cut'> {
+    const offer = this.#offer
+    if (!offer) return 'kept'
+    const answer = await this.parts.identities.who(this.#question(offer), { fresh: true })
+    if (answer.outcome === 'outage') return 'kept'
+    const role = answer.outcome === 'known' ? answer.identity.device : undefined
+    if (
+      role &&
+      role.device === this.role?.device &&
+      role.project === this.role.project &&
+      role.lease === this.role.lease
+    ) {
+      this.role = role
+      this.#watch()
+      return 'kept'
+    }
+    const refusal = role
+      ? { code: 'KEY_MOVED', reason: 'this key now belongs to another device; connect again' }
+      : { code: 'KEY_REMOVED', reason: 'this key is no longer accepted' }
+    this.end(refusal)
+    return 'cut'
+  }
+
+  #recognise(offer: KeyOffer): Promise<Recognition> {
+    const known = this.#recognitions?.get(offer.fingerprint)
+    if (known) return known
+    const asked = this.parts.identities.who(this.#question(offer))
+    this.#recognitions?.set(offer.fingerprint, asked)
+    return asked
+  }
+
+  #question(offer: KeyOffer) {
+    return {
+      publicKey: offer.publicKey.toString('base64'),
+      username: offer.username,
+      remoteAddress: this.remoteAddress,
+    }
+  }
+
+  /** It holds or shows something: the "nothing after login" limit is over. */
+  #settle(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+  }
+
+  #watch(): void {
+    const { keepalive, settings } = this.parts
+    this.#unwatch?.()
+    this.#unwatch = keepalive.watch(this, this.role?.keepaliveMs ?? settings.keepalive, settings.keepaliveMax)
+    clearTimeout(this.#expiry)
+    const expiresAt = this.role?.expiresAt
+    if (expiresAt === undefined) return
+    // setTimeout holds at most 2^31-1 ms; a later end is looked at again then.
+    const inMs = Math.max(0, expiresAt - Date.now())
+    if (inMs > 0x7fffffff) this.#expiry = setTimeout(() => this.#watch(), 0x7fffffff)
+    else
+      this.#expiry = setTimeout(
+        () => this.end({ code: 'KEY_EXPIRED', reason: 'the time of this key is over' }),
+        inMs,
+      )
+  }
+
+  get lastHeardAt(): number {
+    return this.ssh.lastHeardAt
+  }
+
+  ping(): void {
+    this.ssh.ping()
+  }
+
+  onSilent(): void {
+    this.#ending ??= { code: 'KEEPALIVE_TIMEOUT', reason: 'the device gave no sign of life' }
+    // Not `disconnect`: nobody reads it, and a socket that is only half closed would hold the port (RFC 9293 FIN-WAIT).
+    this.ssh.destroy()
+  }
+
+  #loginTimedOut(): void {
+    this.parts.metrics.refusals.inc({ code: 'LOGIN_TIMEOUT' })
+    this.#report({ code: 'LOGIN_TIMEOUT', reason: 'not logged in within the login grace time' }, undefined)
+    this.ssh.destroy()
+  }
+
+  #idleTimedOut(): void {
+    const seconds = Math.round(this.parts.settings.idleGraceTime / 1_000)
+    this.refuse({
+      code: 'IDLE_TIMEOUT',
+      reason: `no forward and no session within ${seconds} s of login; ask for one with ssh -R`,
+    })
+  }
+
+  #reportNegotiation(error: SshEndError): void {
+    const { category = 'unknown', client = [] } = error.offered ?? {}
+    const reason = `no common ${category}; the client offered ${client.join(', ')}`
+    this.log.info({ remoteAddress: this.remoteAddress, category, client }, 'negotiation failed')
+    this.#report({ code: 'NEGOTIATION_FAILED', reason: reason.slice(0, 1_000) }, undefined)
+  }
+
+  #report(refusal: Refusal, offer: { username: string; publicKey?: Buffer } | undefined): void {
+    const { role } = this
+    this.parts.link.send('refused', {
+      code: refusal.code,
+      reason: refusal.reason,
+      remoteAddress: this.remoteAddress,
+      ...(offer ? { username: offer.username.slice(0, 1_024) } : {}),
+      ...(offer?.publicKey ? { publicKey: offer.publicKey.toString('base64') } : {}),
+      ...(role ? { project: role.project, device: role.device } : {}),
+    })
+  }
+
+  /** How long the connection has been there, ms. */
+  get ageMs(): number {
+    return performance.now() - this.#connectedAt
+  }
+}
+
+function loginRefusal(answer: Recognition, fingerprint: string): Refusal {
+  if (answer.outcome === 'outage')
+    return { code: 'TRY_LATER', reason: 'your key cannot be checked right now; try again later' }
+  if (answer.outcome === 'refused' && answer.code !== 'KEY_UNKNOWN')
+    return { code: answer.code, reason: answer.reason }
+  return { code: 'KEY_UNKNOWN', reason: `the key ${fingerprint} is not known here` }
+}

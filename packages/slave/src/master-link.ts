@@ -1,0 +1,158 @@
+// The slave's end of the cluster link: dials a master, proves who it is, announces what it holds, and keeps at it.
+// While there is no link, notices are dropped (the next snapshot says it all) and requests fail at once.
+import {
+  CLOSE,
+  linkProof,
+  masterSpeech,
+  PROTOCOL,
+  slaveSpeech,
+  SNAPSHOT_TUNNELS,
+  SshoalError,
+  SUBPROTOCOL,
+  Wire,
+  type Hello,
+  type Log,
+  type MasterNoticeHandlers,
+  type MasterRequestHandlers,
+  type SlaveWire,
+  type Tunnel,
+} from '@sshoal/shared'
+import { HttpsProxyAgent } from 'https-proxy-agent'
+import { WebSocket } from 'ws'
+
+const DIAL_DEADLINE_MS = 5_000
+const RETRY_FIRST_MS = 200
+const RETRY_MOST_MS = 5_000
+
+/** What changes from hello to hello is asked for at each. */
+export interface MasterLinkOptions {
+  urls: readonly string[]
+  token: string | undefined
+  /** PEM; undefined: the public authorities. */
+  ca: string | undefined
+  proxy: string | undefined
+  hello(): Omit<Hello, 'protocol' | 'signature' | 'tunnels'>
+  snapshot(): Tunnel[]
+  sign(data: Buffer): Buffer
+  onNotice: Omit<MasterNoticeHandlers, 'challenge' | 'welcome'>
+  onRequest: MasterRequestHandlers
+  onWelcome: MasterNoticeHandlers['welcome']
+  log: Log
+}
+
+export class MasterLink {
+  readonly #options: MasterLinkOptions
+  #wire: SlaveWire | undefined
+  /** The snapshot is on its way: from here on deltas count. */
+  #announced = false
+  #welcomed = false
+  #attempt = 0
+  #retry: NodeJS.Timeout | undefined
+  #closed = false
+  /** Resolves with the first welcome ever. */
+  readonly firstWelcome: Promise<void>
+  #resolveFirstWelcome = (): void => {}
+  /** Links that were welcomed since start. */
+  welcomes = 0
+
+  constructor(options: MasterLinkOptions) {
+    this.#options = options
+    this.firstWelcome = new Promise((resolve) => {
+      this.#resolveFirstWelcome = resolve
+    })
+    this.#dial()
+  }
+
+  get linked(): boolean {
+    return this.#welcomed
+  }
+
+  send: SlaveWire['send'] = (type, body) => {
+    if (this.#announced) this.#wire?.send(type, body)
+  }
+
+  request: SlaveWire['request'] = (type, question, deadlineMs) => {
+    if (!this.#welcomed || !this.#wire)
+      return Promise.reject(new SshoalError('LINK_LOST', `${type}: no master is linked`))
+    return this.#wire.request(type, question, deadlineMs)
+  }
+
+  /** Says good-bye, so that the master need not wait for a grace period. */
+  close(reason: string): void {
+    if (this.#closed) return
+    this.#closed = true
+    clearTimeout(this.#retry)
+    this.send('bye', { reason })
+    this.#wire?.close(CLOSE.GOING_AWAY, reason)
+  }
+
+  #dial(): void {
+    const { urls, token, ca, proxy, log } = this.#options
+    const url = urls[this.#attempt % urls.length] ?? ''
+    const socket = new WebSocket(`${url.replace(/^http/, 'ws')}/slaves`, SUBPROTOCOL, {
+      headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
+      handshakeTimeout: DIAL_DEADLINE_MS,
+      perMessageDeflate: false,
+      ...(ca === undefined ? {} : { ca }),
+      ...(proxy === undefined ? {} : { agent: new HttpsProxyAgent(proxy) }),
+    })
+    socket.on('unexpected-response', (request, response) => {
+      log.warn({ url, status: response.statusCode }, 'the master does not let this slave in')
+      request.destroy()
+      socket.terminate()
+    })
+    const onNotice = {
+      ...this.#options.onNotice,
+      challenge: ({ nonce }: { nonce: string }) => this.#announce(wire, nonce),
+      welcome: (welcome: Parameters<MasterNoticeHandlers['welcome']>[0]) => {
+        this.#welcomed = true
+        this.#attempt = 0
+        this.welcomes++
+        log.info({ url, link: welcome.link }, 'linked')
+        this.#options.onWelcome(welcome)
+        this.#resolveFirstWelcome()
+      },
+    }
+    const wire: SlaveWire = new Wire({
+      socket,
+      sends: slaveSpeech,
+      receives: masterSpeech,
+      onNotice,
+      onRequest: this.#options.onRequest,
+      onClose: ({ code, reason }) => this.#lost(url, code, reason),
+      log,
+    })
+    this.#wire = wire
+    const deadline = setTimeout(() => {
+      if (!this.#welcomed) wire.close(CLOSE.DEADLINE, 'no welcome')
+    }, 4 * DIAL_DEADLINE_MS)
+    socket.on('close', () => clearTimeout(deadline))
+  }
+
+  #announce(wire: SlaveWire, nonce: string): void {
+    const hello = this.#options.hello()
+    const tunnels = this.#options.snapshot()
+    const signature = this.#options.sign(linkProof(nonce, hello.id)).toString('base64')
+    wire.send('hello', { ...hello, protocol: PROTOCOL, signature, tunnels: tunnels.length })
+    for (let start = 0; start === 0 || start < tunnels.length; start += SNAPSHOT_TUNNELS) {
+      const chunk = tunnels.slice(start, start + SNAPSHOT_TUNNELS)
+      wire.send('snapshot', { tunnels: chunk, last: start + SNAPSHOT_TUNNELS >= tunnels.length })
+    }
+    this.#announced = true
+  }
+
+  #lost(url: string, code: number, reason: string): void {
+    this.#announced = false
+    this.#welcomed = false
+    this.#wire = undefined
+    if (this.#closed) return
+    const most = Math.min(RETRY_MOST_MS, RETRY_FIRST_MS * 2 ** Math.min(this.#attempt, 10))
+    this.#attempt++
+    // Jitter over the upper half: all slaves of a master that restarts must not come at once.
+    const waitMs = Math.round(most / 2 + Math.random() * (most / 2))
+    const fields = { url, code, reason, retryInMs: waitMs }
+    if (this.#attempt === 1) this.#options.log.warn(fields, 'link lost')
+    else this.#options.log.info(fields, 'no link')
+    this.#retry = setTimeout(() => this.#dial(), waitMs)
+  }
+}

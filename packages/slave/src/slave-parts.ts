@@ -1,0 +1,30 @@
+// What a connection needs of its slave. Made once in start-slave.ts and handed down; nobody reaches around it.
+import type { AdmitAnswer, AdmitQuestion, Log } from '@sshoal/shared'
+
+import type { Connections } from './connections.ts'
+import type { Identities } from './identities.ts'
+import type { Keepalive } from './keepalive.ts'
+import type { MasterLink } from './master-link.ts'
+import type { SlaveMetrics } from './metrics.ts'
+import type { SlaveSettings } from './options.ts'
+import type { Ports } from './ports.ts'
+import type { Tunnels } from './tunnels.ts'
+
+export interface SlaveParts {
+  readonly id: string
+  readonly settings: SlaveSettings
+  readonly capacity: number
+  readonly identities: Identities
+  readonly tunnels: Tunnels
+  readonly ports: Ports
+  readonly connections: Connections
+  readonly keepalive: Keepalive
+  readonly metrics: SlaveMetrics
+  readonly log: Log
+  readonly link: Pick<MasterLink, 'send' | 'request'>
+  readonly draining: boolean
+  /** True as soon as the first welcome of a master was read; false when `deadlineMs` passed before. */
+  welcomed(deadlineMs: number): Promise<boolean>
+  /** An epoch from the master, or from our own clock while there is none. */
+  admit(question: AdmitQuestion): Promise<AdmitAnswer>
+}

@@ -1,0 +1,325 @@
+// Puts a slave together from its parts, starts it and ends it: listen for SSH, meet a master, serve, drain, close.
+import { randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { hostname, networkInterfaces } from 'node:os'
+import { join } from 'node:path'
+
+import {
+  holderKey,
+  plainAddress,
+  SshoalError,
+  type AdmitAnswer,
+  type AdmitQuestion,
+  type FixedPort,
+  type Hello,
+  type Log,
+} from '@sshoal/shared'
+
+import { Connections } from './connections.ts'
+import { capacityOf, descriptorLimit } from './descriptors.ts'
+import { DeviceConnection } from './device-connection.ts'
+import { drainTunnels } from './drain.ts'
+import { EpochClock } from './epoch.ts'
+import { loadHostKeys } from './host-keys.ts'
+import { Identities } from './identities.ts'
+import { Keepalive } from './keepalive.ts'
+import { MasterLink } from './master-link.ts'
+import { SlaveMetrics } from './metrics.ts'
+import type { SlaveSettings } from './options.ts'
+import { Ports } from './ports.ts'
+import type { SlaveParts } from './slave-parts.ts'
+import { startSshListeners } from './ssh-listeners.ts'
+import { createSshServer, cryptoInUse, signWithHostKey } from './ssh2/index.ts'
+import { startStatusServer, type StatusServer } from './status-server.ts'
+import { Tunnels } from './tunnels.ts'
+import { version } from './version.ts'
+
+const STATUS_EVERY_MS = 5_000
+/** The master must answer an admission within this; else the slave's own clock decides. */
+const ADMIT_DEADLINE_MS = 5_000
+/** Longer than a hook's deadline, so that the master's own "outage" arrives first. */
+const WHO_DEADLINE_MS = 8_000
+
+export interface Slave {
+  id: string
+  /** Where devices connect; the real ports, also where 0 was asked for. */
+  sshPorts: number[]
+  host: string
+  statusUrl: string | undefined
+  /** Resolves with the first welcome of a master. */
+  linked: Promise<void>
+  /** Moves the devices away within `drainMs` (default: the setting), says good-bye, closes. Twice is once. */
+  close(options?: { drainMs?: number }): Promise<void>
+  /** Reads host keys again; connections that are up keep theirs. Throws HOST_KEY_UNUSABLE and keeps the old ones. */
+  reload(): Promise<void>
+}
+
+/** Rejects with a coded SshoalError: INVALID_CONFIG, HOST_KEY_UNUSABLE or LISTEN_FAILED; then nothing is left running. */
+export async function startSlave(settings: SlaveSettings, { log: baseLog }: { log: Log }): Promise<Slave> {
+  if (settings.master.length === 0)
+    throw new SshoalError(
+      'INVALID_CONFIG',
+      '--master: say where the master is, e.g. --master http://127.0.0.1:8080',
+    )
+  const metrics = new SlaveMetrics()
+  const hostKeyFiles = settings.hostKey.length > 0 ? settings.hostKey : [join(settings.data, 'host-key')]
+  let hostKeys = loadHostKeys(hostKeyFiles)
+  const ca = settings.masterCa === undefined ? undefined : readFileSync(settings.masterCa, 'utf8')
+  const startedAt = performance.now()
+  const instance = randomUUID()
+
+  const ssh = createSshServer({
+    hostKeys: hostKeys.privateKeys,
+    algorithms: settings.algorithms,
+    software: `sshoal_${version}`,
+    maxAuthTries: settings.maxAuthTries,
+  })
+  const connections = new Connections(metrics)
+  const listeners = await startSshListeners(settings.sshListen)
+  const id = settings.id ?? `${hostname()}-${listeners.ports[0]}`
+  const log = baseLog.child({ slave: id })
+  const capacity = settings.capacity ?? capacityOf(descriptorLimit())
+  const ports = new Ports(settings.forwardPorts)
+  const tunnels = new Tunnels(metrics, log)
+  const keepalive = new Keepalive()
+  const epochs = new EpochClock()
+  const identities = new Identities({
+    ask: (question) => link.request('who', question, WHO_DEADLINE_MS),
+    log,
+  })
+  let draining: { done: Promise<void>; stop(): void } | undefined
+  let invalidation: { store: string; number: number } | undefined
+
+  const parts: SlaveParts = {
+    id,
+    settings,
+    capacity,
+    identities,
+    tunnels,
+    ports,
+    connections,
+    keepalive,
+    metrics,
+    log,
+    get link() {
+      return link
+    },
+    get draining() {
+      return draining !== undefined
+    },
+    welcomed: (deadlineMs) => welcomed(link, deadlineMs),
+    admit,
+  }
+
+  async function admit(question: AdmitQuestion): Promise<AdmitAnswer> {
+    try {
+      return await link.request('admit', question, ADMIT_DEADLINE_MS)
+    } catch (error) {
+      log.debug({ err: error, device: question.device }, 'admitted by this slave itself')
+      return { outcome: 'admitted', epoch: epochs.mint(question.incumbent) }
+    }
+  }
+
+  function hello(): Omit<Hello, 'protocol' | 'signature' | 'tunnels'> {
+    return {
+      id,
+      instance,
+      version,
+      ...(settings.publicHost === undefined ? {} : { publicHost: settings.publicHost }),
+      publicPort: settings.publicPort ?? listeners.ports[0] ?? 0,
+      sshPorts:
+        settings.publicPort === undefined ? listeners.ports : [settings.publicPort, ...listeners.ports],
+      ...(settings.forwardHost === undefined ? {} : { forwardHost: settings.forwardHost }),
+      forwardAddress: settings.forwardAddress,
+      forwardPorts: settings.forwardPorts,
+      ...(settings.region === undefined ? {} : { region: settings.region }),
+      capacity,
+      uptimeSeconds: Math.round((performance.now() - startedAt) / 1_000),
+      draining: draining !== undefined,
+      addresses: ownAddresses(),
+      hostKeys: hostKeys.publicKeys,
+      ...(invalidation ? { invalidation } : {}),
+    }
+  }
+
+  function setFixedPorts(fixed: FixedPort[]): void {
+    ports.setFixed(new Map(fixed.map((owner) => [owner.port, holderKey(owner)])))
+  }
+
+  function startDrain(overMs: number): Promise<void> {
+    draining?.stop()
+    if (!draining) link.send('draining', { draining: true })
+    draining = drainTunnels(tunnels, overMs)
+    return draining.done
+  }
+
+  const link = new MasterLink({
+    urls: settings.master,
+    token: settings.token,
+    ca,
+    proxy: settings.proxy,
+    hello,
+    snapshot: () => tunnels.snapshot(),
+    sign: (data) => signWithHostKey(hostKeys.privateKeys[0] ?? '', data),
+    onNotice: { fixedPorts: ({ fixedPorts }) => setFixedPorts(fixedPorts) },
+    onWelcome: (welcome) => {
+      epochs.set(welcome.nowMicros)
+      setFixedPorts(welcome.fixedPorts)
+      for (const { reason, epoch, ...holder } of welcome.lost) {
+        const tunnel = tunnels.of(holder)
+        if (tunnel && tunnel.epoch <= epoch) tunnels.cut(tunnel, reason, 'taken-over')
+      }
+      const missed =
+        invalidation &&
+        (invalidation.store !== welcome.invalidation.store ||
+          invalidation.number !== welcome.invalidation.number)
+      invalidation = welcome.invalidation
+      if (!missed) return
+      identities.invalidate(null)
+      void connections.recheck(null)
+    },
+    onRequest: {
+      cut: ({ epoch, reason, ...holder }) => {
+        const tunnel = tunnels.of(holder)
+        if (!tunnel || (epoch !== undefined && tunnel.epoch > epoch)) return Promise.resolve({ cut: false })
+        tunnels.cut(tunnel, reason, 'cut')
+        return Promise.resolve({ cut: true })
+      },
+      yield: async ({ epoch, reason, ...holder }) => {
+        const tunnel = tunnels.of(holder)
+        if (!tunnel || tunnel.epoch >= epoch) return { cut: false, contested: false }
+        return { cut: true, contested: await tunnels.giveWay(tunnel, reason) }
+      },
+      probe: async (holder) => ({ alive: (await tunnels.of(holder)?.probe()) ?? false }),
+      invalidate: async ({ number, fingerprints }) => {
+        const complete = invalidation === undefined || number === invalidation.number + 1
+        if (invalidation) invalidation = { ...invalidation, number }
+        const affected = complete ? fingerprints : null
+        identities.invalidate(affected)
+        return { cut: await connections.recheck(affected) }
+      },
+      drain: ({ overMs }) => {
+        const count = tunnels.size
+        void startDrain(overMs)
+        return Promise.resolve({ tunnels: count })
+      },
+    },
+    log,
+  })
+  tunnels.tell(link)
+  listeners.take((socket) => {
+    const connection = new DeviceConnection(parts, socket)
+    connections.came(connection)
+    connection.ssh = ssh.accept(socket, connection)
+  })
+
+  let lastUsage = performance.eventLoopUtilization()
+  const statusTimer = setInterval(() => {
+    const usage = performance.eventLoopUtilization()
+    const { utilization } = performance.eventLoopUtilization(usage, lastUsage)
+    lastUsage = usage
+    metrics.linked.set(link.linked ? 1 : 0)
+    link.send('status', {
+      load: Math.round(utilization * 1_000) / 1_000,
+      visits: metrics.visits,
+      connections: connections.size,
+    })
+  }, STATUS_EVERY_MS)
+
+  let statusServer: StatusServer | undefined
+  if (settings.statusListen) {
+    try {
+      statusServer = await startStatusServer(settings.statusListen, {
+        registry: metrics.registry,
+        ready: () => draining === undefined && closing === undefined,
+        health: () => ({
+          id,
+          version,
+          linked: link.linked,
+          draining: draining !== undefined,
+          tunnels: tunnels.size,
+          capacity,
+        }),
+      })
+    } catch (error) {
+      listeners.close()
+      link.close('start failed')
+      clearInterval(statusTimer)
+      keepalive.close()
+      throw new SshoalError(
+        'LISTEN_FAILED',
+        `--status-listen: ${error instanceof Error ? error.message : String(error)}`,
+        { cause: error },
+      )
+    }
+    log.info({ url: statusServer.url }, 'status ready')
+  }
+  const host = settings.publicHost ?? plainAddress(settings.sshListen[0]?.host ?? '')
+  log.info(
+    {
+      host,
+      sshPort: listeners.ports[0],
+      capacity,
+      crypto: cryptoInUse(),
+      forwardPorts: settings.forwardPorts,
+    },
+    'slave ready',
+  )
+
+  let closing: Promise<void> | undefined
+  async function close(drainMs: number): Promise<void> {
+    if (tunnels.size > 0) await startDrain(drainMs)
+    listeners.close()
+    clearInterval(statusTimer)
+    link.close('the slave stops')
+    for (const connection of connections.values())
+      connection.end({ code: 'DRAINING', reason: 'this slave stops; ask the master for another' })
+    await gone(connections)
+    keepalive.close()
+    await statusServer?.close()
+    log.info('slave stopped')
+  }
+
+  return {
+    id,
+    sshPorts: listeners.ports,
+    host,
+    statusUrl: statusServer?.url,
+    linked: link.firstWelcome,
+    close: ({ drainMs = settings.drainTimeout } = {}) => (closing ??= close(drainMs)),
+    reload: () => {
+      hostKeys = loadHostKeys(hostKeyFiles)
+      ssh.setHostKeys(hostKeys.privateKeys)
+      log.info('host keys read again')
+      return Promise.resolve()
+    },
+  }
+}
+
+async function welcomed(link: MasterLink, deadlineMs: number): Promise<boolean> {
+  if (link.welcomes > 0) return true
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), deadlineMs)
+  })
+  const met = await Promise.race([link.firstWelcome.then(() => true), late])
+  clearTimeout(timer)
+  return met
+}
+
+/** Every connection ends within 1 s of `end`; the engine destroys those that do not. */
+async function gone(connections: Connections): Promise<void> {
+  const deadline = performance.now() + 1_500
+  while (connections.size > 0 && performance.now() < deadline)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  for (const connection of connections.values()) connection.ssh.destroy()
+}
+
+/** T027: all addresses of this machine that are not loopback or link-local. */
+function ownAddresses(): string[] {
+  return Object.values(networkInterfaces())
+    .flatMap((list) => list ?? [])
+    .filter(({ internal, address }) => !internal && !/^fe80:/i.test(address))
+    .map(({ address }) => address)
+    .slice(0, 64)
+}
