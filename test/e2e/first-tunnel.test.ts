@@ -1,7 +1,4 @@
-// What a newcomer meets: one command, three lines to copy, and a device's service is reachable.
-
-import { existsSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+// The first tunnel, step by step: a device with its stock client, a visitor, and what the cluster shows.
 
 import { expect, test } from 'vitest'
 
@@ -11,74 +8,15 @@ import {
   makeDropbearKey,
   makeFolder,
   makeKey,
-  masterReady,
   openDevice,
   openVisit,
   run,
   runSshoal,
-  slaveReady,
   startCluster,
   startEcho,
   startHttp,
-  startSshoal,
-  takePorts,
   visit,
-  type Sshoal,
 } from '../kit/index.ts'
-
-async function startUp(dataDir: string): Promise<Sshoal> {
-  const ports = await takePorts()
-  const range = `${ports.first}-${ports.last}`
-  const listen = ['--listen', '127.0.0.1:0', '--ssh-listen', '127.0.0.1:0', '--forward-ports', range]
-  return startSshoal(['up', '--data', dataDir, ...listen], { cwd: dataDir })
-}
-
-/** The lines that are meant to be copied: a command, alone on its line. */
-function commands(output: string): string[] {
-  return output
-    .split('\n')
-    .map((line) => line.trim().replace(/^\$ /, ''))
-    .filter((line) => /^(npx |\.?\/?(node_modules\/\.)?bin\/)?(sshoal|ssh|curl) /.test(line))
-}
-
-test('`sshoal up` on a fresh folder says its address, where the tokens are, and three lines to copy', async () => {
-  const dataDir = makeFolder()
-  const up = await startUp(dataDir)
-  const { url } = await masterReady(up)
-  const slave = await slaveReady(up)
-  for (const file of ['admin-token', 'slave-token']) {
-    await up.waitForOutput(new RegExp(join(dataDir, file)))
-    expect(existsSync(join(dataDir, file))).toBe(true)
-    expect(statSync(join(dataDir, file)).mode & 0o777).toBe(0o600)
-  }
-  expect(up.stdout).toContain(url)
-  const lines = await eventually(() => {
-    const found = commands(up.stdout)
-    expect(found).toHaveLength(3)
-    return found
-  })
-  expect(lines.join('\n')).toMatch(/ssh .*-R 0:localhost:22/)
-  expect(lines.join('\n')).toContain(String(slave.port))
-})
-
-test('a second `sshoal up` on the same folder is refused and says why', async () => {
-  const dataDir = makeFolder()
-  await masterReady(await startUp(dataDir))
-  const second = await startUp(dataDir)
-  expect((await second.exited).status).not.toBe(0)
-  expect(second.output).toContain(dataDir)
-})
-
-test('the tokens stay the same when `sshoal up` is started again', async () => {
-  const dataDir = makeFolder()
-  const tokens = () => run('cat', [join(dataDir, 'admin-token'), join(dataDir, 'slave-token')])
-  const first = await startUp(dataDir)
-  await masterReady(first)
-  const before = await tokens()
-  expect(await first.stop()).toMatchObject({ status: 0 })
-  await masterReady(await startUp(dataDir))
-  expect((await tokens()).stdout).toBe(before.stdout)
-})
 
 test.each(['openssh', 'dropbear'] as const)(
   'a device with stock %s is told its port, visitors reach its service, and the cluster shows it',

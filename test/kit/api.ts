@@ -1,7 +1,7 @@
 // The master's REST as a program uses it: a token in the header, JSON in and out, events as a stream.
 
 import { atEnd } from './ending.ts'
-import { run } from './process.ts'
+import { run } from './run.ts'
 import { eventually } from './wait.ts'
 
 export interface Answer<T = unknown> {

@@ -4,7 +4,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-import { run } from './process.ts'
+import { run } from './run.ts'
 
 export interface Key {
   /** The private key's file. */

@@ -3,7 +3,7 @@
 
 import { entrust } from './caretaker.ts'
 import { atEnd } from './ending.ts'
-import { run, type Ran, type RunOptions } from './process.ts'
+import { run, type Ran, type RunOptions } from './run.ts'
 
 export interface NetworkOptions {
   /** Name of each host and its addresses with prefix: `['10.77.0.1/24', 'fd77::1/64']`. */

@@ -4,7 +4,8 @@
 import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
 
-import { run, start, withWords, type Ran, type Started } from './process.ts'
+import { start, withWords, type Started } from './process.ts'
+import { run, type Ran } from './run.ts'
 import { eventually } from './wait.ts'
 
 export interface SshoalOptions {

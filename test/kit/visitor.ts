@@ -3,7 +3,7 @@
 import { connect, type Socket } from 'node:net'
 
 import { atEnd } from './ending.ts'
-import { run } from './process.ts'
+import { run } from './run.ts'
 import { eventually } from './wait.ts'
 
 export interface Address {
