@@ -108,7 +108,6 @@ interface Library {
   /** Handles a KEXINIT once the first key exchange is over. */
   handleKexInit(protocol: Protocol, payload: Buffer): unknown
   parseKey(key: string): ParsedKey | ParsedKey[] | Error
-  generateKeyPairSync(type: string, options?: { bits: number }): { private: string }
   /** The poly1305 module of the chacha20 cipher is compiled asynchronously. */
   ready: Promise<void>
   native: boolean
@@ -127,7 +126,7 @@ function openLibrary(): Library {
   if (version !== SUPPORTED_VERSION) {
     throw new LibraryError(`ssh2 ${SUPPORTED_VERSION} is needed, ${version} is installed`)
   }
-  const { utils } = open('ssh2') as { utils: Pick<Library, 'parseKey' | 'generateKeyPairSync'> }
+  const { utils } = open('ssh2') as { utils: Pick<Library, 'parseKey'> }
   const { KexInit } = open('ssh2/lib/protocol/kex.js') as Pick<Library, 'KexInit'>
   const { MESSAGE } = open('ssh2/lib/protocol/constants.js') as { MESSAGE: { KEXINIT: number } }
   const handlers = open('ssh2/lib/protocol/handlers.js') as Array<Library['handleKexInit'] | undefined>
@@ -139,7 +138,6 @@ function openLibrary(): Library {
     KexInit,
     handleKexInit,
     parseKey: utils.parseKey,
-    generateKeyPairSync: utils.generateKeyPairSync,
   }
   for (const [name, value] of Object.entries(shapes)) {
     if (typeof value !== 'function') throw new LibraryError(`ssh2 ${version} has no ${name}`)
@@ -149,7 +147,6 @@ function openLibrary(): Library {
     KexInit,
     handleKexInit: handleKexInit as Library['handleKexInit'],
     parseKey: utils.parseKey,
-    generateKeyPairSync: utils.generateKeyPairSync,
     ready: crypto.init,
     native: crypto.bindingAvailable,
   }
