@@ -1,0 +1,72 @@
+// `sshoal events`: what happened lately, and with --follow what happens next. JSON is one event per line.
+import { option, SshoalError } from '@sshoal/shared'
+
+import { clientOptions } from '../client-options.ts'
+import { followEvents, type ServerEvent } from '../event-stream.ts'
+import { RestClient } from '../rest-client.ts'
+import { verb } from '../verb.ts'
+
+/** Without --follow: the past is over when the stream has been silent this long, in ms. */
+const SILENCE_MS = 500
+
+export const events = verb({
+  name: 'events',
+  summary: 'show what happened in the last hour; --follow goes on',
+  options: {
+    follow: option.toggle({ describe: 'go on with what happens next, until Ctrl-C' }),
+    after: option.text({ describe: 'only after the event with this id', placeholder: 'ID' }),
+    ...clientOptions,
+  },
+  examples: ['sshoal events', 'sshoal events --follow --json | jq .type'],
+  async run({ values, context }) {
+    const stop = new AbortController()
+    let silence: NodeJS.Timeout | undefined
+    const expectMore = (): void => {
+      clearTimeout(silence)
+      if (!values.follow) silence = setTimeout(() => stop.abort(), SILENCE_MS)
+    }
+    const stream = followEvents(new RestClient(values), {
+      path: '/cluster/events',
+      lastEventId: values.after ?? '0',
+      signal: stop.signal,
+      onOpen: expectMore,
+      onBreak(reason, waitMs) {
+        if (!values.follow) throw reason
+        context.terminal.err(`${reason.message}; trying again in ${waitMs / 1_000} s\n`)
+      },
+    })
+    for await (const event of stream) {
+      expectMore()
+      context.terminal.out(values.json ? `${jsonLine(event)}\n` : `${eventText(event)}\n`)
+    }
+    return 0
+  },
+})
+
+function parse(event: ServerEvent): Record<string, unknown> {
+  try {
+    const data: unknown = JSON.parse(event.data)
+    if (typeof data === 'object' && data !== null) return data as Record<string, unknown>
+  } catch (error) {
+    throw new SshoalError('BAD_EVENT', `event ${event.id} of the master is not JSON`, { cause: error })
+  }
+  return { data: event.data }
+}
+
+function jsonLine(event: ServerEvent): string {
+  return JSON.stringify({ id: event.id, type: event.type, ...parse(event) })
+}
+
+/** `12:30:01 tunnel.up device=door-7 slave=eu-1`. */
+function eventText(event: ServerEvent): string {
+  const { at, time, id: _id, type: _type, ...fields } = parse(event)
+  const when = new Date((at ?? time ?? Date.now()) as string | number)
+  const clock = Number.isNaN(when.getTime()) ? '-' : when.toTimeString().slice(0, 8)
+  const words = Object.entries(fields)
+    .filter(([, value]) => value !== null && value !== undefined)
+    .map(
+      ([name, value]) =>
+        `${name}=${typeof value === 'string' && /^\S+$/.test(value) ? value : JSON.stringify(value)}`,
+    )
+  return [clock, event.type, ...words].join(' ')
+}

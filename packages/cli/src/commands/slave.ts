@@ -1,0 +1,65 @@
+// `sshoal slave`: one slave in this process, or several as workers; `sshoal slave drain` is a verb over REST.
+import { option } from '@sshoal/shared'
+
+import { logOptions } from '../log-options.ts'
+import type { Roles } from '../roles.ts'
+import { startSlaveWorkers } from '../slave-workers.ts'
+import { verb, type Call, type Group } from '../verb.ts'
+import type { SharedSettings } from '../worker-plan.ts'
+import { slaveDrain } from './slave-drain.ts'
+
+export const workerOptions = {
+  workers: option.integer({
+    describe: 'run this many slaves on consecutive SSH ports, the forward ports divided among them',
+    minimum: 1,
+    maximum: 1_024,
+    fallback: 1,
+  }),
+}
+
+export function slave(roles: Roles): Group {
+  const options = { ...logOptions, ...roles.slaveOptions, ...workerOptions }
+  const self = verb({
+    name: 'slave',
+    summary: 'run a slave, or look after one',
+    options,
+    examples: [
+      'sshoal slave --master https://sshoal.example.com --token-file slave-token --public-host s1.example.com',
+      'sshoal slave drain s1 --over 60s',
+    ],
+    run: async (call) => (call.values.workers === 1 ? runOne(roles, call) : runWorkers(call)),
+  })
+
+  async function runWorkers({ values, context, sources }: Call<typeof options>): Promise<number> {
+    const log = context.createLog(values.logLevel)
+    const supervisor = await startSlaveWorkers({
+      count: values.workers,
+      options,
+      values: values as unknown as SharedSettings,
+      sources,
+      common: {},
+      program: context.program,
+      log,
+    })
+    return context.hold({
+      log,
+      reload: async () => supervisor.signal('SIGHUP'),
+      close: async () => supervisor.close(),
+    })
+  }
+
+  return { name: 'slave', summary: self.summary, self, members: [slaveDrain] }
+}
+
+async function runOne(roles: Roles, { values, context }: Call): Promise<number> {
+  const log = context.createLog(String(values.logLevel))
+  const running = await roles.startSlave(values, { log })
+  const { id, host, sshPorts } = running
+  context.announce({ id, host, sshPorts })
+  return context.hold({
+    log,
+    reload: async () => running.reload(),
+    // The slave's own --drain-timeout is the deadline.
+    close: async () => running.close(),
+  })
+}

@@ -1,0 +1,97 @@
+// `sshoal up`: a whole cluster on this machine: a master in this process, one slave beside it or several as workers.
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+
+import { option } from '@sshoal/shared'
+
+import { firstStartText, laterStartText } from '../first-start.ts'
+import { writeKnownHosts } from '../known-hosts.ts'
+import { logOptions } from '../log-options.ts'
+import type { ReadySlave, Roles, RunningMaster } from '../roles.ts'
+import { startSlaveWorkers } from '../slave-workers.ts'
+import { verb, type Call, type Role, type Verb } from '../verb.ts'
+import type { SharedSettings } from '../worker-plan.ts'
+
+const upOptions = {
+  slaves: option.integer({
+    describe: 'slaves on this machine, on consecutive SSH ports; more than one run as processes of their own',
+    minimum: 1,
+    maximum: 1_024,
+    fallback: 1,
+  }),
+}
+
+export function up(roles: Roles): Verb {
+  // Its slaves belong to its own master: where that is and what lets them in is not for anybody to say.
+  const { master: _master, token: _token, ...slaveOptions } = roles.slaveOptions
+  return verb({
+    name: 'up',
+    summary: 'run a master and slaves on this machine',
+    options: { ...logOptions, ...upOptions, ...roles.masterOptions, ...slaveOptions },
+    settled: {
+      master: 'the slaves of `sshoal up` belong to its own master; for another use `sshoal slave --master`',
+      token: 'the slaves of `sshoal up` use the slave-token of its data directory',
+      tokenFile: 'the slaves of `sshoal up` use the slave-token of its data directory',
+      workers: 'say --slaves',
+    },
+    examples: ['sshoal up', 'sshoal up --slaves 4 --public-host sshoal.example.com'],
+    async run(call) {
+      const { values, context } = call
+      const log = context.createLog(values.logLevel)
+      // Asked before the master makes it: its absence is what makes a start the first one.
+      const first = !existsSync(join(String(values.data), 'admin-token'))
+      const master = await roles.startMaster(values, { log })
+      let slaves: Slaves
+      try {
+        slaves = await startSlaves(roles, call, master)
+        await writeKnownHosts(master, log)
+      } catch (error) {
+        await master.close()
+        throw error
+      }
+      const start = { program: context.program, cwd: context.cwd, master, slaves: slaves.ready }
+      context.terminal.out(first ? await firstStartText(start) : laterStartText(start))
+      return context.hold({
+        log,
+        async reload() {
+          await master.reload()
+          await slaves.reload()
+        },
+        async close() {
+          // The slaves first: their devices are moved and their leave is taken while the master still hears it.
+          await slaves.close()
+          await master.close()
+        },
+      })
+    },
+  })
+}
+
+interface Slaves extends Pick<Role, 'reload' | 'close'> {
+  ready: ReadySlave[]
+}
+
+async function startSlaves(roles: Roles, call: Call, master: RunningMaster): Promise<Slaves> {
+  const { values, context, sources } = call
+  const log = context.createLog(String(values.logLevel))
+  const count = Number(values.slaves)
+  if (count === 1) {
+    const settings = { ...values, master: [master.url], token: master.slaveToken }
+    const slave = await roles.startSlave(settings, { log })
+    return { ready: [slave], reload: async () => slave.reload(), close: async () => slave.close() }
+  }
+  const supervisor = await startSlaveWorkers({
+    count,
+    options: roles.slaveOptions,
+    values: values as unknown as SharedSettings,
+    sources,
+    common: { master: master.url, tokenFile: master.slaveTokenFile },
+    program: context.program,
+    log,
+  })
+  return {
+    ready: supervisor.workers,
+    reload: async () => supervisor.signal('SIGHUP'),
+    close: async () => supervisor.close(),
+  }
+}

@@ -1,0 +1,45 @@
+// The `sshoal` command. Alone here: arguments, environment, signals and exit codes of this process.
+import { masterOptions, startMaster } from '@sshoal/master'
+import { createLog } from '@sshoal/shared'
+import { slaveOptions, startSlave } from '@sshoal/slave'
+
+import { runCommandLine } from './command-line.ts'
+import { commandTree } from './command-tree.ts'
+import { spellingOf } from './program.ts'
+import { holdRole } from './signals.ts'
+import { processTerminal } from './terminal.ts'
+import { version } from './version.ts'
+
+const { argv, execArgv, stderr, stdout } = process
+// oxlint-disable-next-line node/no-process-env -- the one place of the command that reads the environment
+const { env } = process
+const script = argv[1] ?? ''
+const cwd = process.cwd()
+
+function exit(code: number): void {
+  // What was written to a pipe is written to its end.
+  stdout.write('', () => process.exit(code))
+}
+
+/** A bug, or an error that nobody waited for: going on would hide it. */
+function fail(error: unknown): void {
+  createLog({ level: 'error', pretty: stderr.isTTY }).error({ err: error }, 'unexpected error')
+  process.exit(1)
+}
+
+process.on('uncaughtException', fail)
+process.on('unhandledRejection', fail)
+// `sshoal tunnels | head`: the reader has seen enough.
+stdout.on('error', (error: NodeJS.ErrnoException) => (error.code === 'EPIPE' ? process.exit(0) : fail(error)))
+
+exit(
+  await runCommandLine(commandTree({ masterOptions, slaveOptions, startMaster, startSlave }), argv.slice(2), {
+    terminal: processTerminal(process),
+    env,
+    cwd,
+    program: { version, script, execArgv, spelling: spellingOf(script, cwd, env.PATH ?? '') },
+    createLog: (level) => createLog({ level, pretty: stderr.isTTY }),
+    announce: (message) => void process.send?.(message),
+    hold: async (role) => holdRole(role, process, (code) => process.exit(code)),
+  }),
+)

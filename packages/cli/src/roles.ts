@@ -1,0 +1,32 @@
+// The roles as the commands see them: their options and how they start. `main` hands in the real ones of the master's
+// and the slave's packages; tests hand in their own.
+import type { Log, Options, Values } from '@sshoal/shared'
+
+export interface RunningMaster {
+  url: string
+  dataDir: string
+  adminTokenFile: string
+  slaveTokenFile: string
+  slaveToken: string
+  close(): Promise<void>
+  reload(): Promise<void>
+}
+
+/** What is known of a slave that is up, in this process or another. */
+export interface ReadySlave {
+  id: string
+  host: string
+  sshPorts: number[]
+}
+
+export interface RunningSlave extends ReadySlave {
+  close(options?: { drainMs: number }): Promise<void>
+  reload(): Promise<void>
+}
+
+export interface Roles {
+  masterOptions: Options
+  slaveOptions: Options
+  startMaster(values: Values<Options>, deps: { log: Log }): Promise<RunningMaster>
+  startSlave(values: Values<Options>, deps: { log: Log }): Promise<RunningSlave>
+}
