@@ -53,4 +53,6 @@ export {
   parsePublicKeyLine,
   type SshPublicKey,
 } from './ssh-public-key.ts'
+export { verifySignature } from './ssh-signature.ts'
+export { WireError, WireReader, message, mpint, string, uint32 } from './ssh-wire.ts'
 export { compileSpeech, Wire, type CompiledSpeech, type Speech, type WireOptions } from './wire.ts'

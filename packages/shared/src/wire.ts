@@ -127,6 +127,25 @@ export class Wire<Out extends Speech, In extends Speech> {
     })
   }
 
+  /** Is anybody at the other end? False when nothing was heard within `withinMs` of a ping. */
+  async alive(withinMs: number): Promise<boolean> {
+    if (!this.open) return false
+    return new Promise((resolve) => {
+      const done = (alive: boolean): void => {
+        clearTimeout(timer)
+        this.#socket.off('pong', heard)
+        this.#socket.off('close', gone)
+        resolve(alive)
+      }
+      const heard = (): void => done(true)
+      const gone = (): void => done(false)
+      const timer = setTimeout(() => done(false), withinMs)
+      this.#socket.on('pong', heard)
+      this.#socket.on('close', gone)
+      this.#socket.ping()
+    })
+  }
+
   /** Sends what is queued, then closes; a peer that does not close within 1 s is dropped. */
   close(code: CloseCode, reason: string): void {
     if (this.#ended) return

@@ -1,0 +1,436 @@
+// The live view: every slave that is linked or in its grace, every tunnel, at most one per holder. Fed by slave-link.ts.
+// A change counts only if its link is the slave's current one and its epoch is not older than what stands.
+import {
+  holderKey,
+  type AdmitAnswer,
+  type AdmitQuestion,
+  type FixedPort,
+  type Forward,
+  type Holder,
+  type Log,
+  type Tunnel,
+  type WhoAnswer,
+  SshoalError,
+} from '@sshoal/shared'
+
+import type {
+  Cluster,
+  ClusterView,
+  MasterView,
+  Slot,
+  SlotRequest,
+  TunnelFilter,
+  TunnelPage,
+  TunnelView,
+} from './cluster.ts'
+import { Contests } from './contests.ts'
+import { LiveTunnel } from './live-tunnel.ts'
+import { SLOT_MS } from './reservations.ts'
+import { selectSlave, type RegionFallback } from './select-slave.ts'
+import { SlaveRecord } from './slave-record.ts'
+import { TunnelTable } from './tunnel-table.ts'
+
+const BUCKETS = 4_096
+/** A probe takes the slave up to 3 s. */
+const PROBE_DEADLINE_MS = 4_500
+const DRAIN_DEADLINE_MS = 5_000
+
+export interface Sighting {
+  at: number
+  where: string
+  why: string
+}
+
+export interface Refused {
+  code: string
+  reason: string
+  remoteAddress: string
+  username?: string | undefined
+  publicKey?: string | undefined
+  project?: string | undefined
+  device?: string | undefined
+}
+
+export interface LiveClusterDeps {
+  master: { id: string; version: string }
+  slaveGraceMs: number
+  regionFallback: RegionFallback
+  publish(type: string, data: object, scope?: { project?: string; source?: string; reason?: string }): void
+  saw(holder: Holder, sighting: Sighting): void
+  refused(refusal: Refused): void
+  ask(question: {
+    publicKey: string
+    username: string
+    remoteAddress: string
+    slave: string
+    slaveRegion?: string
+  }): Promise<WhoAnswer>
+  /** Which fixed ports a slave of this region must keep for whom. */
+  fixedPorts(region: string | undefined): Promise<FixedPort[]>
+  store: { id: string; nextInvalidation(): Promise<number> }
+  /** The number that the store gave last. */
+  lastInvalidation: number
+  log: Log
+}
+
+export class LiveCluster implements Cluster {
+  readonly deps: LiveClusterDeps
+  readonly #slaves = new Map<string, SlaveRecord>()
+  readonly #tunnels = new TunnelTable(BUCKETS)
+  readonly #perProject = new Map<string, number>()
+  readonly #contests = new Contests()
+  readonly #graces = new Map<string, NodeJS.Timeout>()
+  readonly #startedAt = performance.now()
+  #lastEpoch = 0
+  #invalidation: number
+  #invalidating: Promise<unknown> = Promise.resolve()
+  #closed = false
+  readonly counters = { slots: 0, noSlave: 0, ups: 0, downs: 0, moves: 0, dropped: 0 }
+
+  constructor(deps: LiveClusterDeps) {
+    this.deps = deps
+    this.#invalidation = deps.lastInvalidation
+  }
+
+  // ---- what the rest of the master asks (cluster.ts)
+
+  slot(request: SlotRequest): Slot | undefined {
+    const slave = selectSlave(this.#slaves.values(), request, this.deps.regionFallback)
+    if (!slave) {
+      this.counters.noSlave++
+      return undefined
+    }
+    this.counters.slots++
+    slave.reservations.hold(performance.now())
+    return {
+      slave: slave.id,
+      host: slave.reachableHost,
+      port: request.port ?? slave.hello.publicPort,
+      hostKeys: slave.hello.hostKeys,
+      expiresInMs: SLOT_MS,
+    }
+  }
+
+  view(): ClusterView {
+    const slaves = [...this.#slaves.values()]
+      .map((slave) => slave.view())
+      .sort((a, b) => (a.id < b.id ? -1 : 1))
+    const reserved = slaves.reduce((sum, slave) => sum + slave.reserved, 0)
+    return {
+      masters: [this.#master()],
+      slaves,
+      totals: { slaves: slaves.length, tunnels: this.#tunnels.size, reserved },
+    }
+  }
+
+  tunnels({ project, device, slave, region, cursor, limit }: TunnelFilter): TunnelPage {
+    const fits = (tunnel: LiveTunnel): boolean =>
+      (project === undefined || tunnel.project === project) &&
+      (device === undefined || tunnel.device === device) &&
+      (slave === undefined || tunnel.slave.id === slave) &&
+      (region === undefined || tunnel.slave.region === region)
+    if (device !== undefined) {
+      const projects = project === undefined ? [...this.#perProject.keys()] : [project]
+      const found = projects.flatMap((name) => this.#tunnels.ofDevice(name, device)).filter(fits)
+      return { tunnels: found.slice(0, limit).map((tunnel) => tunnel.view()), next: null }
+    }
+    if (slave !== undefined && !this.#slaves.has(slave)) return { tunnels: [], next: null }
+    const table = slave === undefined ? this.#tunnels : (this.#slaves.get(slave)?.table ?? this.#tunnels)
+    const page = table.page(cursor, limit, fits)
+    return { tunnels: page.tunnels.map((tunnel) => tunnel.view()), next: page.next }
+  }
+
+  tunnelOf(holder: Holder): TunnelView | undefined {
+    return this.#tunnels.get(holderKey(holder))?.view()
+  }
+
+  count(project: string): number {
+    return this.#perProject.get(project) ?? 0
+  }
+
+  get size(): { slaves: number; tunnels: number } {
+    return { slaves: this.#slaves.size, tunnels: this.#tunnels.size }
+  }
+
+  slaves(): IterableIterator<SlaveRecord> {
+    return this.#slaves.values()
+  }
+
+  async kick(holder: Holder, reason: string): Promise<boolean> {
+    const tunnel = this.#tunnels.get(holderKey(holder))
+    if (!tunnel?.slave.wire) return false
+    const { cut } = await tunnel.slave.wire.request('cut', {
+      ...wireHolder(holder),
+      epoch: tunnel.epoch,
+      reason,
+    })
+    return cut
+  }
+
+  async invalidate(fingerprints: string[] | null): Promise<number> {
+    // One after another up to the sending, so that each slave sees the numbers in their order.
+    const sent = this.#invalidating.then(async () => {
+      const number = await this.deps.store.nextInvalidation()
+      this.#invalidation = number
+      return this.#linked().map((slave) => this.#invalidateOn(slave, number, fingerprints))
+    })
+    this.#invalidating = sent.catch(() => undefined)
+    const cuts = await Promise.all(await sent)
+    return cuts.reduce((sum, cut) => sum + cut, 0)
+  }
+
+  async #invalidateOn(slave: SlaveRecord, number: number, fingerprints: string[] | null): Promise<number> {
+    try {
+      return (await slave.wire?.request('invalidate', { number, fingerprints }))?.cut ?? 0
+    } catch (error) {
+      this.deps.log.warn({ slave: slave.id, err: error }, 'a slave did not confirm an invalidation')
+      return 0
+    }
+  }
+
+  async drain(id: string, overMs: number): Promise<{ tunnels: number }> {
+    const slave = this.#slaves.get(id)
+    if (!slave?.wire)
+      throw new SshoalError('UNKNOWN_SLAVE', `no slave "${id}" is linked; GET /cluster lists those that are`)
+    const answer = await slave.wire.request('drain', { overMs }, DRAIN_DEADLINE_MS)
+    return { tunnels: answer.tunnels }
+  }
+
+  fixedPortsChanged(): void {
+    for (const slave of this.#linked()) {
+      this.deps.fixedPorts(slave.region).then(
+        (fixedPorts) => slave.wire?.send('fixedPorts', { fixedPorts }),
+        (error: unknown) => this.deps.log.error({ err: error }, 'fixed ports could not be read'),
+      )
+    }
+  }
+
+  // ---- what a slave's link tells (slave-link.ts)
+
+  get invalidation(): { store: string; number: number } {
+    return { store: this.deps.store.id, number: this.#invalidation }
+  }
+
+  /** The slave of this id, linked or in its grace. */
+  slave(id: string): SlaveRecord | undefined {
+    return this.#slaves.get(id)
+  }
+
+  /** A link was proven and its snapshot read: `slave` speaks for its id from now on. */
+  joined(slave: SlaveRecord): void {
+    clearTimeout(this.#graces.get(slave.id))
+    this.#graces.delete(slave.id)
+    const isNew = !this.#slaves.has(slave.id)
+    this.#slaves.set(slave.id, slave)
+    const { id, region, tunnels } = slave
+    this.deps.publish(isNew ? 'slave.ready' : 'slave.synced', {
+      slave: id,
+      region: region ?? null,
+      tunnels,
+      link: slave.link,
+    })
+    this.deps.log.info({ slave: id, region, tunnels, returned: !isNew }, 'slave ready')
+  }
+
+  /** The link broke. A `bye` leaves at once, anything else gets the grace. */
+  left(slave: SlaveRecord, link: string, bye: string | undefined): void {
+    if (slave.link !== link || this.#slaves.get(slave.id) !== slave || this.#closed) return
+    slave.lose()
+    if (bye !== undefined) return this.#drop(slave, bye)
+    this.deps.publish('slave.stale', { slave: slave.id, tunnels: slave.tunnels })
+    this.deps.log.warn({ slave: slave.id, graceMs: this.deps.slaveGraceMs }, 'slave stale')
+    this.#graces.set(
+      slave.id,
+      setTimeout(() => this.#drop(slave, 'the slave was lost'), this.deps.slaveGraceMs),
+    )
+  }
+
+  drainingChanged(slave: SlaveRecord, draining: boolean): void {
+    slave.draining = draining
+    this.deps.publish(draining ? 'slave.draining' : 'slave.ready', {
+      slave: slave.id,
+      tunnels: slave.tunnels,
+    })
+  }
+
+  /** Undefined: it stands. Else it lost to a newer tunnel, whose place is told. */
+  up(slave: SlaveRecord, wire: Tunnel, options: { announced: boolean }): { reason: string } | undefined {
+    const key = holderKey(wire)
+    const current = this.#tunnels.get(key)
+    if (current && isNewer(current, wire.epoch, slave.id)) {
+      this.counters.dropped++
+      return { reason: `a newer tunnel of ${wire.device} is up on slave ${current.slave.id}` }
+    }
+    if (current && current.slave === slave && current.epoch === wire.epoch) {
+      current.forwards = wire.forwards
+      return undefined
+    }
+    this.#lastEpoch = Math.max(this.#lastEpoch, wire.epoch)
+    if (!options.announced) slave.reservations.use(performance.now())
+    const tunnel = new LiveTunnel(wire, slave)
+    if (current) this.#replace(current, tunnel)
+    else this.#perProject.set(wire.project, this.count(wire.project) + 1)
+    this.#tunnels.set(key, tunnel)
+    slave.table.set(key, tunnel)
+    this.counters.ups++
+    const type = current && current.slave !== slave ? 'tunnel.moved' : 'tunnel.up'
+    this.#tell(type, tunnel, current && current.slave !== slave ? { from: current.slave.id } : {})
+    this.#saw(tunnel, options.announced ? 'announced' : 'connected')
+    return undefined
+  }
+
+  changed(slave: SlaveRecord, holder: Holder, epoch: number, forwards: Forward[]): void {
+    const tunnel = this.#tunnels.get(holderKey(holder))
+    if (tunnel?.slave !== slave || tunnel.epoch !== epoch) return void this.counters.dropped++
+    tunnel.forwards = forwards
+    this.#tell('tunnel.changed', tunnel, {})
+  }
+
+  down(slave: SlaveRecord, holder: Holder, epoch: number, reason: string): void {
+    const tunnel = this.#tunnels.get(holderKey(holder))
+    if (tunnel?.slave !== slave || tunnel.epoch !== epoch) return void this.counters.dropped++
+    this.#remove(tunnel, reason)
+  }
+
+  /** A snapshot is complete: what the slave no longer named is gone. */
+  keepOnly(slave: SlaveRecord, named: ReadonlySet<string>): void {
+    for (const tunnel of slave.table.values())
+      if (!named.has(tunnel.key)) this.#remove(tunnel, 'gone when its slave came back')
+  }
+
+  async admit(slave: SlaveRecord, question: AdmitQuestion): Promise<AdmitAnswer> {
+    const key = holderKey(question)
+    const incumbent = this.#tunnels.get(key)
+    if (incumbent && this.#contests.disputed(key) && (await this.#alive(incumbent))) {
+      const addresses = [incumbent.remoteAddress, question.remoteAddress]
+      this.#cloned(question, addresses, incumbent, slave)
+      return {
+        outcome: 'refused',
+        code: 'DEVICE_CLONED',
+        reason: `${question.device} is connected from ${incumbent.remoteAddress} and answers there; two machines seem to share one key`,
+      }
+    }
+    const last = Math.max(this.#tunnels.get(key)?.epoch ?? 0, question.incumbent)
+    // Over all holders, so that two newcomers of one holder at once get two epochs.
+    this.#lastEpoch = Math.max(last + 1, this.#lastEpoch + 1, Date.now() * 1_000)
+    return { outcome: 'admitted', epoch: this.#lastEpoch }
+  }
+
+  contested(slave: SlaveRecord, holder: Holder, remoteAddress: string, incumbentAddress: string): void {
+    this.#contests.note(holderKey(holder))
+    this.deps.log.info(
+      { slave: slave.id, device: holder.device, remoteAddress, incumbentAddress },
+      'contested take-over',
+    )
+  }
+
+  close(): void {
+    this.#closed = true
+    for (const timer of this.#graces.values()) clearTimeout(timer)
+  }
+
+  // ---- inside
+
+  #master(): MasterView {
+    return { ...this.deps.master, uptimeSeconds: Math.round((performance.now() - this.#startedAt) / 1_000) }
+  }
+
+  #linked(): SlaveRecord[] {
+    return [...this.#slaves.values()].filter((slave) => slave.wire !== undefined)
+  }
+
+  async #alive(tunnel: LiveTunnel): Promise<boolean> {
+    const holder = wireHolder(tunnel)
+    try {
+      const answer = await tunnel.slave.wire?.request('probe', holder, PROBE_DEADLINE_MS)
+      return answer?.alive ?? false
+    } catch {
+      return false
+    }
+  }
+
+  #cloned(holder: Holder, addresses: string[], incumbent: LiveTunnel, slave: SlaveRecord): void {
+    const data = { device: holder.device, addresses, slaves: [incumbent.slave.id, slave.id] }
+    this.deps.publish('device.cloned', data, {
+      project: holder.project,
+      source: holder.device,
+      reason: 'DEVICE_CLONED',
+    })
+  }
+
+  /** The older tunnel leaves the view in the step in which the newer one enters it; its slave is told to let go. */
+  #replace(older: LiveTunnel, newer: LiveTunnel): void {
+    this.counters.moves++
+    older.slave.table.delete(older.key, older)
+    if (older.slave === newer.slave) return
+    const reason = `a newer connection of ${older.device} from ${newer.remoteAddress} took over`
+    older.slave.wire
+      ?.request('yield', { ...wireHolder(older), epoch: newer.epoch, reason }, PROBE_DEADLINE_MS)
+      .then(
+        ({ contested }) => {
+          if (contested) this.contested(newer.slave, newer, newer.remoteAddress, older.remoteAddress)
+        },
+        (error: unknown) =>
+          this.deps.log.warn({ slave: older.slave.id, err: error }, 'a slave did not confirm that it let go'),
+      )
+  }
+
+  #remove(tunnel: LiveTunnel, reason: string): void {
+    tunnel.slave.table.delete(tunnel.key, tunnel)
+    if (!this.#tunnels.delete(tunnel.key, tunnel)) return
+    const left = this.count(tunnel.project) - 1
+    if (left > 0) this.#perProject.set(tunnel.project, left)
+    else this.#perProject.delete(tunnel.project)
+    this.counters.downs++
+    this.#tell('tunnel.down', tunnel, { reason })
+    this.#saw(tunnel, reason)
+  }
+
+  #drop(slave: SlaveRecord, reason: string): void {
+    this.#graces.delete(slave.id)
+    if (this.#slaves.get(slave.id) !== slave || slave.wire) return
+    const { tunnels } = slave
+    this.#slaves.delete(slave.id)
+    for (const tunnel of slave.table.values()) this.#remove(tunnel, reason)
+    this.deps.publish('slave.lost', { slave: slave.id, tunnels, reason })
+    this.deps.log.warn({ slave: slave.id, tunnels, reason }, 'slave lost')
+  }
+
+  #tell(type: string, tunnel: LiveTunnel, more: object): void {
+    const { device, lease, slave, remoteAddress, fingerprint, epoch } = tunnel
+    const ports = tunnel.forwards.map(({ kind, bindAddress, bindPort, port }) => ({
+      kind,
+      bindAddress,
+      bindPort,
+      port,
+    }))
+    const data = {
+      device,
+      ...(lease === undefined ? {} : { lease }),
+      slave: slave.id,
+      remoteAddress,
+      fingerprint,
+      epoch,
+      forwards: ports,
+      ...more,
+    }
+    this.deps.publish(type, data, { project: tunnel.project })
+  }
+
+  #saw(tunnel: LiveTunnel, why: string): void {
+    this.deps.saw(tunnel, { at: Date.now(), where: `${tunnel.remoteAddress} on ${tunnel.slave.id}`, why })
+  }
+}
+
+/** Ties go to the greater slave id (design: "Epoch"). */
+function isNewer(current: LiveTunnel, epoch: number, slave: string): boolean {
+  return current.epoch > epoch || (current.epoch === epoch && current.slave.id > slave)
+}
+
+function wireHolder({
+  project,
+  device,
+  lease,
+}: Pick<LiveTunnel, 'project' | 'device' | 'lease'> | Holder): Holder {
+  return { project, device, ...(lease === undefined ? {} : { lease }) }
+}

@@ -1,0 +1,255 @@
+// The master's end of one cluster link: nonce, hello, snapshot, welcome, then deltas. Proves the slave before anything it
+// says counts, and drops what comes over a link that no longer speaks for its slave.
+import { randomBytes, randomUUID } from 'node:crypto'
+
+import {
+  CLOSE,
+  holderKey,
+  linkProof,
+  masterSpeech,
+  PROTOCOL,
+  slaveSpeech,
+  SshoalError,
+  verifySignature,
+  Wire,
+  type Hello,
+  type Holder,
+  type Log,
+  type MasterWire,
+  type SlaveNoticeHandlers,
+  type SlaveRequestHandlers,
+  type Tunnel,
+} from '@sshoal/shared'
+import type { WebSocket } from 'ws'
+
+import type { LiveCluster } from './live-cluster.ts'
+import { SlaveRecord } from './slave-record.ts'
+
+/** From the upgrade to the hello, and from one snapshot chunk to the next. */
+const HANDSHAKE_DEADLINE_MS = 10_000
+/** How long the older process of an id may take to show that it is still there: a dead one stays open until its pings fail. */
+const INCUMBENT_DEADLINE_MS = 3_000
+
+type Lost = Holder & { epoch: number; reason: string }
+
+export class SlaveLink {
+  readonly #cluster: LiveCluster
+  readonly #log: Log
+  readonly #seenAddress: string
+  readonly #nonce = randomBytes(32).toString('base64')
+  readonly #link = randomUUID()
+  readonly #wire: MasterWire
+  readonly #onEnd: () => void
+  #deadline: NodeJS.Timeout
+  #hello: Hello | undefined
+  #slave: SlaveRecord | undefined
+  #named = new Set<string>()
+  #lost: Lost[] = []
+  /** Snapshot chunks that wait until the hello was judged. */
+  #chunks: { tunnels: Tunnel[]; last: boolean }[] = []
+  #welcomed = false
+  #bye: string | undefined
+
+  constructor(cluster: LiveCluster, socket: WebSocket, seenAddress: string, onEnd: () => void) {
+    this.#cluster = cluster
+    this.#log = cluster.deps.log
+    this.#seenAddress = seenAddress
+    this.#onEnd = onEnd
+    this.#deadline = setTimeout(() => this.#refuse(CLOSE.DEADLINE, 'no hello in time'), HANDSHAKE_DEADLINE_MS)
+    this.#wire = new Wire({
+      socket,
+      sends: masterSpeech,
+      receives: slaveSpeech,
+      onNotice: this.#notices(),
+      onRequest: this.#requests(),
+      onClose: ({ code, reason }) => this.#ended(code, reason),
+      log: this.#log,
+    })
+    this.#wire.send('challenge', { nonce: this.#nonce, master: cluster.deps.master.id })
+  }
+
+  close(code: 1001 | 4401, reason: string): void {
+    this.#wire.close(code, reason)
+  }
+
+  #notices(): SlaveNoticeHandlers {
+    const cluster = this.#cluster
+    return {
+      hello: (hello) => this.#greet(hello),
+      snapshot: (chunk) => {
+        if (!this.#hello || this.#welcomed) return this.#refuse(CLOSE.BAD_FRAME, 'a snapshot out of order')
+        this.#chunks.push(chunk)
+        if (this.#slave) this.#readChunks(this.#slave)
+      },
+      'tunnel.up': (tunnel) => {
+        const slave = this.#speaker()
+        const loss = slave && cluster.up(slave, tunnel, { announced: false })
+        // Cut over this very link, so that the order with the slave's own messages stays right.
+        if (loss)
+          void this.#wire
+            .request('cut', { ...holderOf(tunnel), epoch: tunnel.epoch, ...loss })
+            .catch(() => {})
+      },
+      'tunnel.changed': ({ epoch, forwards, ...holder }) => {
+        const slave = this.#speaker()
+        if (slave) cluster.changed(slave, holder, epoch, forwards)
+      },
+      'tunnel.down': ({ epoch, reason, ...holder }) => {
+        const slave = this.#speaker()
+        if (slave) cluster.down(slave, holder, epoch, reason)
+      },
+      refused: (refusal) => {
+        const slave = this.#speaker()
+        if (slave) cluster.deps.refused({ ...refusal, remoteAddress: refusal.remoteAddress })
+      },
+      contested: ({ remoteAddress, incumbentAddress, ...holder }) => {
+        const slave = this.#speaker()
+        if (slave) cluster.contested(slave, holder, remoteAddress, incumbentAddress)
+      },
+      status: (status) => {
+        const slave = this.#speaker()
+        if (slave) slave.status = status
+      },
+      draining: ({ draining }) => {
+        const slave = this.#speaker()
+        if (slave) cluster.drainingChanged(slave, draining)
+      },
+      bye: ({ reason }) => {
+        this.#bye = reason
+      },
+    }
+  }
+
+  #requests(): SlaveRequestHandlers {
+    return {
+      who: (question) => {
+        const slave = this.#required()
+        const region = slave.region === undefined ? {} : { slaveRegion: slave.region }
+        return this.#cluster.deps.ask({ ...question, slave: slave.id, ...region })
+      },
+      admit: async (question) => this.#cluster.admit(this.#required(), question),
+    }
+  }
+
+  /** The slave, if this link speaks for it. */
+  #speaker(): SlaveRecord | undefined {
+    if (!this.#welcomed || this.#slave?.link !== this.#link) {
+      this.#cluster.counters.dropped++
+      return undefined
+    }
+    return this.#slave
+  }
+
+  #required(): SlaveRecord {
+    const slave = this.#speaker()
+    if (!slave) throw new SshoalError('NOT_WELCOMED', 'this link does not speak for a slave')
+    return slave
+  }
+
+  #greet(hello: Hello): void {
+    if (this.#hello) return this.#refuse(CLOSE.BAD_FRAME, 'a second hello')
+    this.#hello = hello
+    if (hello.protocol.oldest > PROTOCOL.version)
+      return this.#refuse(
+        CLOSE.VERSION,
+        `update the master: it speaks protocol ${PROTOCOL.version}, the slave needs ${hello.protocol.oldest}`,
+      )
+    if (hello.protocol.version < PROTOCOL.oldest)
+      return this.#refuse(
+        CLOSE.VERSION,
+        `update the slave: it speaks protocol ${hello.protocol.version}, the master needs ${PROTOCOL.oldest}`,
+      )
+    if (!proves(hello, this.#nonce))
+      return this.#refuse(CLOSE.UNAUTHORIZED, 'the signature is not of the first host key')
+    this.#accept(hello).catch((error: unknown) => {
+      this.#log.error({ err: error, slave: hello.id }, 'a slave could not be welcomed')
+      this.#refuse(CLOSE.GOING_AWAY, 'the master cannot welcome anybody now')
+    })
+  }
+
+  async #accept(hello: Hello): Promise<void> {
+    const known = this.#cluster.slave(hello.id)
+    if (known && !sameHostKey(known.hello, hello)) {
+      if (
+        known.hello.instance !== hello.instance &&
+        known.wire &&
+        (await known.wire.alive(INCUMBENT_DEADLINE_MS))
+      )
+        return this.#refuse(
+          CLOSE.ID_TAKEN,
+          `another slave with another host key is called ${hello.id}; give one of them another --id`,
+        )
+      this.#cluster.deps.publish('slave.host-key-changed', { slave: hello.id, address: this.#seenAddress })
+    }
+    if (!this.#wire.open) return
+    const older = known?.wire
+    if (known) known.relink(hello, this.#link, this.#wire, this.#seenAddress)
+    this.#slave = known ?? new SlaveRecord(hello, this.#link, this.#wire, this.#seenAddress)
+    older?.close(CLOSE.REPLACED, 'a newer link of this slave took over')
+    this.#readChunks(this.#slave)
+  }
+
+  #readChunks(slave: SlaveRecord): void {
+    for (const { tunnels, last } of this.#chunks.splice(0)) {
+      this.#deadline.refresh()
+      for (const tunnel of tunnels) {
+        this.#named.add(holderKey(tunnel))
+        const loss = this.#cluster.up(slave, tunnel, { announced: true })
+        if (loss) this.#lost.push({ ...holderOf(tunnel), epoch: tunnel.epoch, ...loss })
+      }
+      if (last) void this.#welcome(slave)
+    }
+  }
+
+  async #welcome(slave: SlaveRecord): Promise<void> {
+    const fixedPorts = await this.#cluster.deps.fixedPorts(slave.region).catch((error: unknown) => {
+      this.#log.error({ err: error }, 'fixed ports could not be read')
+      return undefined
+    })
+    if (!fixedPorts) return this.#refuse(CLOSE.GOING_AWAY, 'the store cannot be read')
+    if (!this.#wire.open || slave.link !== this.#link) return
+    clearTimeout(this.#deadline)
+    this.#cluster.keepOnly(slave, this.#named)
+    this.#named = new Set()
+    this.#welcomed = true
+    this.#wire.send('welcome', {
+      link: this.#link,
+      nowMicros: Date.now() * 1_000,
+      seenAddress: this.#seenAddress,
+      invalidation: this.#cluster.invalidation,
+      fixedPorts,
+      lost: this.#lost.splice(0),
+    })
+    this.#cluster.joined(slave)
+  }
+
+  #refuse(code: Parameters<MasterWire['close']>[0], reason: string): void {
+    this.#log.warn({ slave: this.#hello?.id, address: this.#seenAddress, code, reason }, 'slave link refused')
+    this.#wire.close(code, reason)
+  }
+
+  #ended(code: number, reason: string): void {
+    clearTimeout(this.#deadline)
+    this.#onEnd()
+    if (!this.#slave) return
+    this.#log.debug({ slave: this.#slave.id, code, reason }, 'slave link ended')
+    this.#cluster.left(this.#slave, this.#link, this.#bye)
+  }
+}
+
+function holderOf({ project, device, lease }: Holder): Holder {
+  return { project, device, ...(lease === undefined ? {} : { lease }) }
+}
+
+function sameHostKey(a: Hello, b: Hello): boolean {
+  return a.hostKeys[0]?.publicKey === b.hostKeys[0]?.publicKey
+}
+
+function proves(hello: Hello, nonce: string): boolean {
+  const key = Buffer.from(hello.hostKeys[0]?.publicKey ?? '', 'base64')
+  const signature = Buffer.from(hello.signature, 'base64')
+  // The blob names its own algorithm first: an RSA key signs as rsa-sha2-256 or rsa-sha2-512 (RFC 8332 §3).
+  const length = signature.length >= 4 ? signature.readUInt32BE(0) : 0
+  const algorithm = signature.toString('latin1', 4, 4 + Math.min(length, 64))
+  return verifySignature(algorithm, key, linkProof(nonce, hello.id), signature)
+}

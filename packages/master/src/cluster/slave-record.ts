@@ -1,0 +1,111 @@
+// One slave in the master's view: what its hello said, what it holds, what was reserved on it. Keeps counters, counts nothing.
+import { isLoopback, type Hello, type MasterWire, type SlaveStatus } from '@sshoal/shared'
+
+import type { SlaveView } from './cluster.ts'
+import { Reservations } from './reservations.ts'
+import type { Candidate } from './select-slave.ts'
+import { TunnelTable } from './tunnel-table.ts'
+
+const BUCKETS = 64
+
+export class SlaveRecord implements Candidate {
+  readonly id: string
+  readonly table = new TunnelTable(BUCKETS)
+  readonly reservations = new Reservations()
+  readonly registeredAt = Date.now()
+  hello: Hello
+  /** The link that speaks for this slave; changes that come over another are dropped. */
+  link: string
+  wire: MasterWire | undefined
+  seenAddress: string
+  draining: boolean
+  #stale = false
+  #startedAt: number
+  status: SlaveStatus = { load: 0, visits: 0, connections: 0 }
+
+  constructor(hello: Hello, link: string, wire: MasterWire, seenAddress: string) {
+    this.id = hello.id
+    this.hello = hello
+    this.link = link
+    this.wire = wire
+    this.seenAddress = seenAddress
+    this.draining = hello.draining
+    this.#startedAt = Date.now() - hello.uptimeSeconds * 1_000
+  }
+
+  /** A newer link speaks for this slave from now on. */
+  relink(hello: Hello, link: string, wire: MasterWire, seenAddress: string): void {
+    this.hello = hello
+    this.link = link
+    this.wire = wire
+    this.seenAddress = seenAddress
+    this.draining = hello.draining
+    this.#stale = false
+    this.#startedAt = Date.now() - hello.uptimeSeconds * 1_000
+  }
+
+  /** Its link broke; it has the grace to come back. */
+  lose(): void {
+    this.wire = undefined
+    this.#stale = true
+  }
+
+  get state(): 'ready' | 'stale' | 'draining' {
+    if (this.#stale) return 'stale'
+    return this.draining ? 'draining' : 'ready'
+  }
+
+  get region(): string | undefined {
+    return this.hello.region
+  }
+
+  get sshPorts(): readonly number[] {
+    return this.hello.sshPorts
+  }
+
+  get capacity(): number {
+    return this.hello.capacity
+  }
+
+  get tunnels(): number {
+    return this.table.size
+  }
+
+  get reserved(): number {
+    return this.reservations.count(performance.now())
+  }
+
+  /** Where devices reach it; where it did not say and is seen on loopback, only the asker knows a name for that. */
+  get reachableHost(): string | null {
+    return this.hello.publicHost ?? (isLoopback(this.seenAddress) ? null : this.seenAddress)
+  }
+
+  get publicHost(): string {
+    return this.hello.publicHost ?? this.seenAddress
+  }
+
+  get forwardHost(): string {
+    const { forwardHost, forwardAddress } = this.hello
+    if (forwardHost !== undefined) return forwardHost
+    return forwardAddress === '0.0.0.0' || forwardAddress === '::' ? this.publicHost : forwardAddress
+  }
+
+  view(): SlaveView {
+    const { addresses } = this.hello
+    return {
+      id: this.id,
+      publicHost: this.publicHost,
+      publicPort: this.hello.publicPort,
+      region: this.region ?? null,
+      state: this.state,
+      tunnels: this.tunnels,
+      reserved: this.reserved,
+      capacity: this.capacity,
+      load: this.status.load,
+      version: this.hello.version,
+      uptimeSeconds: Math.max(0, Math.round((Date.now() - this.#startedAt) / 1_000)),
+      addresses: addresses.includes(this.seenAddress) ? addresses : [...addresses, this.seenAddress],
+      registeredAt: new Date(this.registeredAt).toISOString(),
+    }
+  }
+}
