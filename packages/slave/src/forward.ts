@@ -121,14 +121,16 @@ export class BoundForward implements LiveForward {
   }
 
   async #visit(socket: Socket): Promise<void> {
-    const { connection, visits, request } = this.#options
+    const { connection, visits, request, port } = this.#options
+    // The client matches the visit by what it was told: the address verbatim, and for `-R 0` the port it was given.
+    const told = { bindAddress: request.bindAddress, bindPort: request.bindPort === 0 ? port : request.bindPort }
     // Reset by the visitor before the device answered: the pump is not there yet to hear of it.
     socket.on('error', () => socket.destroy())
     const visit = visits.begin(socket)
     if (!visit) return
     const origin = { address: plainAddress(socket.remoteAddress ?? '0.0.0.0'), port: socket.remotePort ?? 0 }
     try {
-      const channel = await connection.openForwarded(request, origin)
+      const channel = await connection.openForwarded(told, origin)
       visit.end(await channel.pump(socket))
     } catch (error) {
       socket.destroy()
