@@ -25,7 +25,7 @@ export interface Sshd {
   hostKey: Key
   process: Started
   /** Adds a key to authorized_keys; counts from the next login on. */
-  authorize(key: Key): void
+  authorize(key: Pick<Key, 'publicKey'>): void
 }
 
 export async function startSshd(folder: string, options: SshdOptions = {}): Promise<Sshd> {

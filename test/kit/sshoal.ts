@@ -25,8 +25,8 @@ export interface LogLine {
 
 export interface Sshoal extends Started {
   readonly logs: LogLine[]
-  /** The first line with this message, and with these fields if there are several. */
-  logged(msg: string, fields?: Record<string, unknown>, within?: number): Promise<LogLine>
+  /** The first line with this message, or of several the one that is meant. */
+  logged(msg: string, isMeant?: (line: LogLine) => boolean, within?: number): Promise<LogLine>
 }
 
 const SOURCE = new URL('../../packages/cli/src/main.ts', import.meta.url).pathname
@@ -57,9 +57,8 @@ export function startSshoal(args: string[], options: SshoalOptions = {}): Sshoal
   const env = environment(options.env)
   const started = start(process.execPath, commandLine(args, options), { cwd, netns, env })
   const read = (): LogLine[] => [started.stderr, started.stdout].flatMap(parseLog)
-  const logged: Sshoal['logged'] = (msg, fields = {}, within = 20_000) => {
-    const fits = (line: LogLine): boolean =>
-      line.msg === msg && Object.entries(fields).every(([name, value]) => line[name] === value)
+  const logged: Sshoal['logged'] = (msg, isMeant = () => true, within = 20_000) => {
+    const fits = (line: LogLine): boolean => line.msg === msg && isMeant(line)
     const message = `sshoal ${args.join(' ')} logs "${msg}"`
     const hopeless = (): boolean => started.exit !== undefined
     return eventually(() => read().find(fits) ?? false, { within, message, hopeless }).catch(
@@ -109,7 +108,10 @@ export interface SlaveReady {
 }
 
 export async function slaveReady(sshoal: Sshoal, id?: string): Promise<SlaveReady> {
-  const line = await sshoal.logged('slave ready', id === undefined ? {} : { slave: id })
+  // The master has a line with the same message; only the slave's own says where it listens.
+  const isOwn = (line: LogLine): boolean =>
+    typeof line.sshPort === 'number' && (id === undefined || line.slave === id)
+  const line = await sshoal.logged('slave ready', isOwn)
   return { id: String(line.slave), host: String(line.host), port: Number(line.sshPort) }
 }
 
