@@ -92,20 +92,16 @@ function openSshText(publicKey: Buffer, seed: Buffer): string {
 
 /** A new private key as text that ssh-keygen reads. ssh2's own generator writes a malformed key now and then. */
 export function generateHostKey(type: 'ed25519' | 'ecdsa' | 'rsa'): string {
-  switch (type) {
-    case 'ed25519': {
-      const { d = '', x = '' } = generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' })
-      return openSshText(Buffer.from(x, 'base64url'), Buffer.from(d, 'base64url'))
-    }
-    case 'ecdsa': {
-      const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-      return privateKey.export({ type: 'sec1', format: 'pem' }).toString()
-    }
-    case 'rsa': {
-      const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 3072 })
-      return privateKey.export({ type: 'pkcs1', format: 'pem' }).toString()
-    }
+  if (type === 'ed25519') {
+    const { d = '', x = '' } = generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' })
+    return openSshText(Buffer.from(x, 'base64url'), Buffer.from(d, 'base64url'))
   }
+  if (type === 'ecdsa') {
+    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    return privateKey.export({ type: 'sec1', format: 'pem' }).toString()
+  }
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 3072 })
+  return privateKey.export({ type: 'pkcs1', format: 'pem' }).toString()
 }
 
 /** The public half of a private key text: its type and its wire form (RFC 4253 §6.6). */

@@ -202,7 +202,7 @@ class Lane {
     }
     if (!this.#ended) return
     this.#to.sendEof()
-    if (this.#from.closed || this.#to.gotEof) this.#to.close()
+    if (this.#from.closed) this.#to.close()
   }
 }
 
@@ -212,23 +212,32 @@ export function joinChannel(first: Channel, second: Channel): Promise<VisitEnd> 
     const outward = new Lane(first, second)
     const inward = new Lane(second, first)
     let reason: VisitEnd['reason'] = 'finished'
+    const settleIfDone = (): void => {
+      if (first.sentEof && first.gotEof && second.sentEof && second.gotEof) {
+        first.close()
+        second.close()
+      }
+      if (!first.closed || !second.closed) return
+      resolve({ bytesToChannel: inward.bytes, bytesFromChannel: outward.bytes, reason })
+    }
     const end = (self: Channel, out: Lane, into: Lane, other: Channel): ChannelEnd => ({
       onData: (data) => out.add(data),
       onEof: () => {
         out.end()
-        if (self.sentEof && other.sentEof) self.close()
+        settleIfDone()
       },
-      onRoom: () => into.flush(),
+      onRoom: () => {
+        into.flush()
+        settleIfDone()
+      },
       onClosed: (by) => {
         if (by === 'us') reason = 'destroyed'
         else if (!(self.gotEof && self.sentEof)) reason = 'channel-closed'
         if (by === 'peer') out.end()
         else other.close()
-        if (other.closed) settle()
+        settleIfDone()
       },
     })
-    const settle = (): void =>
-      resolve({ bytesToChannel: inward.bytes, bytesFromChannel: outward.bytes, reason })
     first.attach(end(first, outward, inward, second))
     second.attach(end(second, inward, outward, first))
   })

@@ -125,6 +125,16 @@ function protocolOf(client: Client): RawProtocol {
   return (client as unknown as { _protocol: RawProtocol })._protocol
 }
 
+/** A packet as it is before keys are in use (RFC 4253 §6). */
+export function packet(payload: Buffer): Buffer {
+  let padding = 8 - ((5 + payload.length) % 8)
+  if (padding < 4) padding += 8
+  const head = Buffer.alloc(5)
+  head.writeUInt32BE(1 + payload.length + padding)
+  head[4] = padding
+  return Buffer.concat([head, payload, Buffer.alloc(padding)])
+}
+
 /** Sends a payload of our own making through a client's cipher. */
 export function sendRaw(client: Client, payload: Buffer): void {
   const protocol = protocolOf(client)
@@ -152,7 +162,8 @@ export async function until(condition: () => boolean, what = 'a condition'): Pro
 
 export async function readAll(socket: NodeJS.ReadableStream): Promise<Buffer> {
   const chunks: Buffer[] = []
-  for await (const chunk of socket) chunks.push(chunk as Buffer)
+  socket.on('data', (chunk: Buffer) => chunks.push(chunk))
+  await once(socket, 'end')
   return Buffer.concat(chunks)
 }
 
