@@ -34,6 +34,19 @@ export function isLoopback(host: string): boolean {
   return plain === 'localhost' || plain === '::1' || (isIP(plain) === 4 && plain.startsWith('127.'))
 }
 
+/** Who counts as one source in limits: an IPv4 address, or the /64 of an IPv6 address, which is what one site gets. */
+export function sourceOf(address: string): string {
+  const plain = plainAddress(address)
+  if (isIP(plain) !== 6) return plain
+  const [head = '', tail] = (plain.split('%', 1)[0] ?? '').split('::')
+  const before = head === '' ? [] : head.split(':')
+  const behind = tail === undefined || tail === '' ? [] : tail.split(':')
+  const zeros = tail === undefined ? 0 : Math.max(0, 8 - before.length - behind.length)
+  const groups = [...before, ...Array.from({ length: zeros }, () => '0'), ...behind]
+  const network = groups.slice(0, 4).map((group) => parseInt(group, 16).toString(16))
+  return `${network.join(':')}::/64`
+}
+
 /** A set of addresses from CIDR blocks or single addresses; an empty set contains nothing. */
 export class AddressSet {
   readonly #blocks = new BlockList()

@@ -4,6 +4,7 @@ export {
   isLoopback,
   parseHostPort,
   plainAddress,
+  sourceOf,
   type HostPort,
 } from './address.ts'
 export { CLOSE, type CloseCode } from './close-codes.ts'

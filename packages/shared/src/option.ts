@@ -162,6 +162,9 @@ export const option = {
   texts: (common: Common & { check?: (text: string) => string }): Option<string[]> =>
     many(common, 'TEXT', [], common.check ?? readText),
   paths: (common: Common): Option<string[]> => many(common, 'FILE', [], readText),
+  /** Anything else: `parse` reads the text, and throws SshoalError. */
+  parsed: <T>(common: Common & { fallback: string; parse: (text: string) => T }): Option<T> =>
+    single(common, 'TEXT', common.parse)(common.parse(common.fallback), common.fallback),
   cidrs: (common: Common): Option<string[]> =>
     many(common, 'CIDR', [], (text) => {
       AddressSet.check(text)

@@ -1,12 +1,11 @@
 // The life of one SSH connection: connected, recognised, ready, forwarding, gone. Owns its timers and its tunnel.
 // What a key may do is the roles' to say: `tcpip-forward` needs the device role. Knows nothing of ssh2.
-import type { Socket } from 'node:net'
-
-import { plainAddress, type DeviceRole, type Log } from '@sshoal/shared'
+import type { DeviceRole, Log } from '@sshoal/shared'
 
 import { openForward } from './forwarding.ts'
 import { greeting } from './greeting.ts'
 import type { Recognition } from './identities.ts'
+import type { Caller } from './reception.ts'
 import { refusalText, type Refusal } from './refusal.ts'
 import type { SlaveParts } from './slave-parts.ts'
 import type {
@@ -25,6 +24,7 @@ import type { LiveTunnel } from './tunnel.ts'
 export class DeviceConnection implements SshConnectionHandlers {
   readonly parts: SlaveParts
   readonly remoteAddress: string
+  readonly #caller: Caller
   readonly #connectedAt = performance.now()
   /** Set by the server right after it took the socket. */
   ssh!: SshConnection
@@ -36,11 +36,14 @@ export class DeviceConnection implements SshConnectionHandlers {
   #offer: KeyOffer | undefined
   role: DeviceRole | undefined
   tunnel: LiveTunnel | undefined
+  /** Its source has one tunnel more (penalties.ts). */
+  #counted = false
   #ending: Refusal | undefined
 
-  constructor(parts: SlaveParts, socket: Socket) {
+  constructor(parts: SlaveParts, caller: Caller) {
     this.parts = parts
-    this.remoteAddress = plainAddress(socket.remoteAddress ?? 'unknown')
+    this.#caller = caller
+    this.remoteAddress = caller.address
     this.#timer = setTimeout(() => this.#loginTimedOut(), parts.settings.loginGraceTime)
   }
 
@@ -70,6 +73,7 @@ export class DeviceConnection implements SshConnectionHandlers {
       return { outcome: 'accept' }
     }
     const refusal = loginRefusal(answer, offer.fingerprint)
+    if (refusal.code === 'KEY_UNKNOWN') this.parts.penalties.offend(this.#caller.source, this.remoteAddress)
     this.parts.metrics.logins.inc({ outcome: answer.outcome === 'outage' ? 'outage' : 'refused' })
     this.#report(refusal, offer)
     return { outcome: 'refuse', banner: refusalText(refusal) }
@@ -77,6 +81,7 @@ export class DeviceConnection implements SshConnectionHandlers {
 
   onBadSignature(offer: Omit<KeyOffer, 'verified'>): void {
     this.parts.metrics.logins.inc({ outcome: 'bad-signature' })
+    this.parts.penalties.offend(this.#caller.source, this.remoteAddress)
     this.#report(
       { code: 'BAD_SIGNATURE', reason: 'the signature is not of the key that was offered' },
       { username: offer.username },
@@ -88,6 +93,8 @@ export class DeviceConnection implements SshConnectionHandlers {
     this.#recognitions = undefined
     this.parts.metrics.logins.inc({ outcome: 'accepted' })
     this.parts.connections.ready(this)
+    this.parts.waiting.leave(this.#caller.source)
+    this.parts.penalties.loggedIn(this.#caller.source)
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => this.#idleTimedOut(), this.parts.settings.idleGraceTime)
     this.#watch()
@@ -101,6 +108,8 @@ export class DeviceConnection implements SshConnectionHandlers {
     const opened = await openForward(this, request)
     if (opened.outcome === 'opened') {
       this.#settle()
+      if (!this.#counted) this.parts.penalties.tunnelUp(this.#caller.source)
+      this.#counted = true
       return opened.port
     }
     this.refuse(opened.refusal)
@@ -152,6 +161,7 @@ export class DeviceConnection implements SshConnectionHandlers {
     clearTimeout(this.#timer)
     clearTimeout(this.#expiry)
     this.#unwatch?.()
+    if (!this.authenticated) this.parts.waiting.leave(this.#caller.source)
     this.parts.connections.gone(this)
     const reason = this.#ending?.reason ?? error?.message ?? 'the device disconnected'
     if (error) {

@@ -123,7 +123,10 @@ export class BoundForward implements LiveForward {
   async #visit(socket: Socket): Promise<void> {
     const { connection, visits, request, port } = this.#options
     // The client matches the visit by what it was told: the address verbatim, and for `-R 0` the port it was given.
-    const told = { bindAddress: request.bindAddress, bindPort: request.bindPort === 0 ? port : request.bindPort }
+    const told = {
+      bindAddress: request.bindAddress,
+      bindPort: request.bindPort === 0 ? port : request.bindPort,
+    }
     // Reset by the visitor before the device answered: the pump is not there yet to hear of it.
     socket.on('error', () => socket.destroy())
     const visit = visits.begin(socket)

@@ -39,6 +39,12 @@ export class SlaveMetrics {
     ['from'],
   )
 
+  readonly connectionsDropped = this.#counter(
+    'sshoal_connections_dropped_total',
+    'Connections that were turned away before SSH',
+    ['reason'],
+  )
+
   constructor() {
     collectDefaultMetrics({ register: this.registry })
   }

@@ -1,6 +1,8 @@
 // Every setting of a slave, in one place; flags, environment, help and documentation follow from it.
 import { option, type Values } from '@sshoal/shared'
 
+import { parseStartups } from './startups.ts'
+
 export const slaveOptions = {
   master: option.urls({
     describe: 'where the masters are; the first that answers is used, the others stand by',
@@ -89,6 +91,37 @@ export const slaveOptions = {
     minimum: 1,
     maximum: 100,
     fallback: 6,
+  }),
+  proxyProtocol: option.cidrs({
+    describe:
+      'proxies whose connections begin with a PROXY protocol header, version 1 or 2; all others speak plain SSH',
+  }),
+  maxStartups: option.parsed({
+    describe:
+      'connections on their way to a login, in total: from START on, RATE per cent are dropped, at FULL all',
+    placeholder: 'START:RATE:FULL',
+    fallback: '2000:30:6000',
+    parse: parseStartups,
+  }),
+  maxSourceStartups: option.parsed({
+    describe: 'the same for one source, that is an IPv4 address or an IPv6 /64',
+    placeholder: 'START:RATE:FULL',
+    fallback: '600:30:1200',
+    parse: parseStartups,
+  }),
+  penalty: option.duration({
+    describe:
+      'time that a bad signature or an unknown key adds to the penalty of its source; 0: no penalties',
+    fallback: '5s',
+    maximum: 3_600_000,
+  }),
+  penaltyThreshold: option.duration({
+    describe: 'penalty from which a source has to wait it out',
+    fallback: '15s',
+  }),
+  penaltyMax: option.duration({ describe: 'longest penalty of a source', fallback: '10m' }),
+  penaltyExempt: option.cidrs({
+    describe: 'sources that never get a penalty; those with a live tunnel do not either',
   }),
   maxForwards: option.integer({
     describe: 'forwards of one tunnel, where the hook does not say',

@@ -7,7 +7,9 @@ import type { Keepalive } from './keepalive.ts'
 import type { MasterLink } from './master-link.ts'
 import type { SlaveMetrics } from './metrics.ts'
 import type { SlaveSettings } from './options.ts'
+import type { Penalties } from './penalties.ts'
 import type { Ports } from './ports.ts'
+import type { Waiting } from './startups.ts'
 import type { Tunnels } from './tunnels.ts'
 
 export interface SlaveParts {
@@ -20,6 +22,8 @@ export interface SlaveParts {
   readonly connections: Connections
   readonly keepalive: Keepalive
   readonly metrics: SlaveMetrics
+  readonly penalties: Penalties
+  readonly waiting: Waiting
   readonly log: Log
   readonly link: Pick<MasterLink, 'send' | 'request'>
   readonly draining: boolean

@@ -5,6 +5,7 @@ import { hostname, networkInterfaces } from 'node:os'
 import { join } from 'node:path'
 
 import {
+  AddressSet,
   holderKey,
   plainAddress,
   SshoalError,
@@ -26,10 +27,13 @@ import { Keepalive } from './keepalive.ts'
 import { MasterLink } from './master-link.ts'
 import { SlaveMetrics } from './metrics.ts'
 import type { SlaveSettings } from './options.ts'
+import { Penalties } from './penalties.ts'
 import { Ports } from './ports.ts'
+import { Reception } from './reception.ts'
 import type { SlaveParts } from './slave-parts.ts'
 import { startSshListeners } from './ssh-listeners.ts'
 import { createSshServer, cryptoInUse, signWithHostKey } from './ssh2/index.ts'
+import { Waiting } from './startups.ts'
 import { startStatusServer, type StatusServer } from './status-server.ts'
 import { Tunnels } from './tunnels.ts'
 import { version } from './version.ts'
@@ -83,6 +87,13 @@ export async function startSlave(settings: SlaveSettings, { log: baseLog }: { lo
   const tunnels = new Tunnels(metrics, log)
   const keepalive = new Keepalive()
   const epochs = new EpochClock()
+  const waiting = new Waiting(settings.maxStartups, settings.maxSourceStartups)
+  const penalties = new Penalties({
+    eachMs: settings.penalty,
+    thresholdMs: settings.penaltyThreshold,
+    mostMs: settings.penaltyMax,
+    exempt: new AddressSet(settings.penaltyExempt),
+  })
   const identities = new Identities({
     ask: (question) => link.request('who', question, WHO_DEADLINE_MS),
     log,
@@ -100,6 +111,8 @@ export async function startSlave(settings: SlaveSettings, { log: baseLog }: { lo
     connections,
     keepalive,
     metrics,
+    penalties,
+    waiting,
     log,
     get link() {
       return link
@@ -207,11 +220,19 @@ export async function startSlave(settings: SlaveSettings, { log: baseLog }: { lo
     log,
   })
   tunnels.tell(link)
-  listeners.take((socket) => {
-    const connection = new DeviceConnection(parts, socket)
-    connections.came(connection)
-    connection.ssh = ssh.accept(socket, connection)
+  const reception = new Reception({
+    proxies: new AddressSet(settings.proxyProtocol),
+    penalties,
+    waiting,
+    metrics,
+    log,
+    onCaller: (socket, caller, head) => {
+      const connection = new DeviceConnection(parts, caller)
+      connections.came(connection)
+      connection.ssh = ssh.accept(socket, connection, head)
+    },
   })
+  listeners.take((socket) => reception.receive(socket))
 
   let lastUsage = performance.eventLoopUtilization()
   const statusTimer = setInterval(() => {
