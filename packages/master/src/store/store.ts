@@ -1,0 +1,92 @@
+// Where durable facts live: JSON records by (kind, project, id), written in atomic transactions with conditions.
+// Says nothing of devices or tokens, and nothing of the engine underneath: one is embedded, one is Redis.
+import { SshoalError } from '@sshoal/shared'
+
+export interface RecordRef {
+  kind: string
+  /** The project, or `*` for records that belong to no single one. */
+  project: string
+  id: string
+}
+
+export interface StoredRecord<T = unknown> extends RecordRef {
+  value: T
+  /** Never the same twice for one record, not even after it was removed and made again. */
+  version: number
+}
+
+/** A value that only one record of its kind may hold, in its project or everywhere; it leads back to the record. */
+export interface Claim {
+  index: string
+  value: string
+  everywhere?: boolean
+}
+
+/** `absent`, `present`, or the version that was read (compare and set). */
+export type Expectation = 'absent' | 'present' | number
+
+export type Change =
+  | { type: 'put'; ref: RecordRef; value: unknown; claims?: Claim[]; expect?: Expectation }
+  | { type: 'remove'; ref: RecordRef; expect?: Expectation }
+
+export type Conflict =
+  | { reason: 'exists' | 'missing' | 'changed'; ref: RecordRef }
+  | { reason: 'taken'; ref: RecordRef; claim: Claim; by: RecordRef }
+
+export type Outcome = { done: true } | { done: false; conflict: Conflict }
+
+export interface Scan {
+  kind: string
+  /** Undefined: all projects, in the order of their names. */
+  project?: string
+  /** Only ids that begin so; needs `project`. */
+  prefix?: string
+  /** What `next` of the page before said. */
+  after?: string
+  limit: number
+}
+
+export interface Page<T> {
+  records: StoredRecord<T>[]
+  /** Null on the last page. */
+  next: string | null
+}
+
+/** Every method rejects with STORE_CLOSED after `close`, and with STORE_FAILED where the engine does not answer. */
+export interface Store {
+  /** Random, made when the store was: another id is another store. */
+  readonly id: string
+  get<T>(ref: RecordRef): Promise<StoredRecord<T> | undefined>
+  /** The records that hold the claim, at most one per project. */
+  find<T>(kind: string, claim: Pick<Claim, 'index' | 'value'>): Promise<StoredRecord<T>[]>
+  /** Every claim of an index and who holds it, ordered by value. */
+  claims(kind: string, index: string): Promise<{ value: string; ref: RecordRef }[]>
+  /** Ordered by project, then id, each in byte order. Throws INVALID_CURSOR. */
+  scan<T>(scan: Scan): Promise<Page<T>>
+  /** All or nothing; changes apply in their order, so a claim may move. Resolves when the result survives a power cut. */
+  transact(changes: Change[]): Promise<Outcome>
+  /** Rises by one with every call, over restarts too. */
+  nextInvalidation(): Promise<number>
+  /** The number that `nextInvalidation` gave last; 0: none yet. */
+  lastInvalidation(): Promise<number>
+  close(): Promise<void>
+}
+
+/** A cursor is the place of the last record of a page; clients treat it as opaque. */
+export function formatCursor(place: { project: string; id: string }): string {
+  return Buffer.from(JSON.stringify([place.project, place.id])).toString('base64url')
+}
+
+/** Throws INVALID_CURSOR. */
+export function parseCursor(cursor: string): { project: string; id: string } {
+  try {
+    const place: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString())
+    if (Array.isArray(place) && place.length === 2) {
+      const [project, id] = place as unknown[]
+      if (typeof project === 'string' && typeof id === 'string') return { project, id }
+    }
+  } catch {
+    // falls through: not JSON is as wrong as the wrong JSON
+  }
+  throw new SshoalError('INVALID_CURSOR', 'the cursor is not one that a page before gave as `next`')
+}
