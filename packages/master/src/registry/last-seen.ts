@@ -1,0 +1,107 @@
+// When, where and why each device was last seen. Written once a second, so that ten thousand reconnects cost one commit.
+// What is still waiting is read from memory; what a crash loses is at most that second.
+import { errorText, type Log } from '@sshoal/shared'
+
+import type { Store } from '../store/store.ts'
+
+export interface Sighting {
+  /** ms since 1970. */
+  at: number
+  /** The address it came from, and the slave. */
+  where: string
+  /** What happened, in words. */
+  why: string
+}
+
+interface Pending {
+  project: string
+  id: string
+  sighting?: Sighting
+  /** The hook let it in: remember it as a device if the store has none of that id. */
+  remember: boolean
+}
+
+const FLUSH_EVERY_MS = 1_000
+
+export class LastSeen {
+  readonly #store: Store
+  readonly #log: Log
+  readonly #timer: NodeJS.Timeout
+  #pending = new Map<string, Pending>()
+  #writing: Map<string, Pending> | undefined
+  #flushing: Promise<void> = Promise.resolve()
+
+  constructor(store: Store, log: Log) {
+    this.#store = store
+    this.#log = log
+    this.#timer = setInterval(() => void this.flush(), FLUSH_EVERY_MS)
+    this.#timer.unref()
+  }
+
+  note(project: string, id: string, sighting: Sighting): void {
+    this.#entry(project, id).sighting = sighting
+  }
+
+  remember(project: string, id: string): void {
+    this.#entry(project, id).remember = true
+  }
+
+  async get(project: string, id: string): Promise<Sighting | undefined> {
+    const key = `${project}\0${id}`
+    const waiting = this.#pending.get(key)?.sighting ?? this.#writing?.get(key)?.sighting
+    return waiting ?? (await this.#store.get<Sighting>({ kind: 'seen', project, id }))?.value
+  }
+
+  /** Resolves when everything noted before is written, or when the store refused it; then it is tried again later. */
+  flush(): Promise<void> {
+    this.#flushing = this.#flushing.then(() => this.#write())
+    return this.#flushing
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timer)
+    await this.flush()
+  }
+
+  #entry(project: string, id: string): Pending {
+    const key = `${project}\0${id}`
+    let entry = this.#pending.get(key)
+    if (!entry) {
+      entry = { project, id, remember: false }
+      this.#pending.set(key, entry)
+    }
+    return entry
+  }
+
+  async #write(): Promise<void> {
+    if (this.#pending.size === 0) return
+    const batch = this.#pending
+    this.#writing = batch
+    this.#pending = new Map()
+    try {
+      await Promise.all([...batch.values()].map((entry) => this.#writeOne(entry)))
+    } catch (error) {
+      this.#log.error({ err: errorText(error), devices: batch.size }, 'last seen could not be written')
+      for (const [key, entry] of batch) {
+        const newer = this.#pending.get(key)
+        this.#pending.set(
+          key,
+          newer ? { ...entry, ...newer, remember: entry.remember || newer.remember } : entry,
+        )
+      }
+    } finally {
+      this.#writing = undefined
+    }
+  }
+
+  async #writeOne({ project, id, sighting, remember }: Pending): Promise<void> {
+    const device = { kind: 'device', project, id }
+    if (remember) {
+      const value = { id, project, source: 'hook', keys: [], createdAt: sighting?.at ?? Date.now() }
+      await this.#store.transact([{ type: 'put', ref: device, value, expect: 'absent' }])
+    }
+    // A device that was deleted meanwhile leaves no trace behind.
+    if (sighting && (await this.#store.get(device)))
+      await this.#store.transact([{ type: 'put', ref: { kind: 'seen', project, id }, value: sighting }])
+  }
+}

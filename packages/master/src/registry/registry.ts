@@ -1,0 +1,338 @@
+// The devices and their keys: create, find, change, remove. Every change is durable before the cluster hears of it,
+// and the cluster has dropped what it cached before the caller hears that it is done. Knows no REST and no links.
+import { errorText, SshoalError, type Log } from '@sshoal/shared'
+
+import type { Cluster } from '../cluster/cluster.ts'
+import {
+  formatCursor,
+  type Change,
+  type Conflict,
+  type RecordRef,
+  type Store,
+  type StoredRecord,
+} from '../store/store.ts'
+import {
+  changeDevice,
+  checkKeyCount,
+  claimsOf,
+  makeDevice,
+  makeKey,
+  type Device,
+  type DeviceKey,
+  type DeviceSettings,
+  type NewDevice,
+  type NewKey,
+} from './device.ts'
+import { LastSeen, type Sighting } from './last-seen.ts'
+import { readMac } from './mac.ts'
+
+export interface RegistryDeps {
+  store: Store
+  cluster: Pick<Cluster, 'invalidate' | 'fixedPortsChanged'>
+  log: Log
+  /** Who decides which devices there are: the registry itself, or a hook beside it. */
+  authority: 'store' | 'hook'
+  /** ms since 1970. */
+  now?: () => number
+}
+
+export interface DeviceFilter {
+  /** Undefined: all projects. */
+  project?: string
+  /** Part of id, name, MAC or region, or a whole fingerprint. */
+  q?: string
+  cursor?: string
+  limit: number
+}
+
+export interface DevicePage {
+  devices: Device[]
+  next: string | null
+}
+
+export interface FixedPortOf {
+  project: string
+  device: string
+  region: string | undefined
+  port: number
+}
+
+const SCAN_PAGE = 500
+const ATTEMPTS = 20
+
+export class Registry {
+  readonly #deps: RegistryDeps
+  readonly #now: () => number
+  readonly #seen: LastSeen
+
+  constructor(deps: RegistryDeps) {
+    this.#deps = deps
+    this.#now = deps.now ?? Date.now
+    this.#seen = new LastSeen(deps.store, deps.log)
+  }
+
+  /** Throws DEVICE_EXISTS, HOOK_DEVICE, KEY_TAKEN, MAC_TAKEN, PORT_TAKEN, and what `makeDevice` throws. */
+  async create(project: string, wanted: NewDevice): Promise<Device> {
+    const device = makeDevice(project, wanted, this.#now())
+    const ref = refOf(project, device.id)
+    const old = await this.#deps.store.get<Device>(ref)
+    // What a hook of earlier days left behind does not stand in the way of a registry that decides by itself.
+    const leftover = old?.value.source === 'hook' && this.#deps.authority === 'store'
+    if (old?.value.source === 'hook' && !leftover) throw hookDevice(device.id)
+    if (!(await this.#apply([put(device, leftover && old ? old.version : 'absent')]))) throw busy()
+    if (device.ports) this.#portsChanged()
+    return device
+  }
+
+  /** By id, or by MAC in any spelling. */
+  async get(project: string, id: string): Promise<Device | undefined> {
+    return (await this.#find(project, id))?.value
+  }
+
+  /** The devices that hold the key, at most one per project. */
+  async byFingerprint(fingerprint: string): Promise<Device[]> {
+    const found = await this.#deps.store.find<Device>('device', { index: 'fingerprint', value: fingerprint })
+    return found.map(({ value }) => value)
+  }
+
+  /** Ordered by project and id. Throws INVALID_CURSOR. */
+  async list(filter: DeviceFilter): Promise<DevicePage> {
+    if (filter.q?.startsWith('SHA256:')) {
+      const devices = await this.byFingerprint(filter.q)
+      return {
+        devices: devices.filter((device) => !filter.project || device.project === filter.project),
+        next: null,
+      }
+    }
+    const matches = matcher(filter.q)
+    const devices: Device[] = []
+    let after = filter.cursor
+    for (;;) {
+      const page = await this.#scan(filter.project, after)
+      for (const { value } of page.records) {
+        if (!matches(value)) continue
+        const last = devices.at(-1)
+        if (last && devices.length === filter.limit) return { devices, next: formatCursor(last) }
+        devices.push(value)
+      }
+      if (page.next === null) return { devices, next: null }
+      after = page.next
+      // A search through a large registry leaves room for others.
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  }
+
+  /** `null` takes a setting away. Throws as `create`, and UNKNOWN_DEVICE. */
+  async change(project: string, id: string, settings: DeviceSettings): Promise<Device> {
+    const { before, after } = await this.#update(project, id, (device) => changeDevice(device, settings))
+    if (JSON.stringify(portsOf(before)) !== JSON.stringify(portsOf(after))) this.#portsChanged()
+    if (JSON.stringify(before) !== JSON.stringify(after)) await this.#invalidate(before.keys)
+    return after
+  }
+
+  /** Resolves with the number of tunnels that were cut. Throws UNKNOWN_DEVICE, HOOK_DEVICE. */
+  async remove(project: string, id: string): Promise<number> {
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const found = await this.#editable(project, id, this.#deps.authority === 'store')
+      const { ref, device, version } = found
+      const outcome = await this.#deps.store.transact([
+        { type: 'remove', ref, expect: version },
+        { type: 'remove', ref: { ...ref, kind: 'seen' } },
+      ])
+      if (!outcome.done) continue
+      if (device.ports) this.#portsChanged()
+      return this.#invalidate(device.keys)
+    }
+    throw busy()
+  }
+
+  /** Throws UNKNOWN_DEVICE, HOOK_DEVICE, INVALID_KEY, KEY_TAKEN, TOO_MANY_KEYS. */
+  async addKey(project: string, id: string, wanted: NewKey): Promise<Device> {
+    const key = makeKey(wanted, this.#now())
+    const { after } = await this.#update(project, id, (device) => {
+      if (device.keys.some(({ fingerprint }) => fingerprint === key.fingerprint))
+        throw new SshoalError('KEY_TAKEN', `${device.id} has that key already`, {
+          details: { fingerprint: key.fingerprint, device: device.id },
+        })
+      const changed = { ...device, keys: [...device.keys, key] }
+      checkKeyCount(changed)
+      return changed
+    })
+    return after
+  }
+
+  /** Resolves with the number of tunnels that were cut. Throws UNKNOWN_DEVICE, HOOK_DEVICE, UNKNOWN_KEY. */
+  async removeKey(project: string, id: string, fingerprint: string): Promise<number> {
+    let removed: DeviceKey | undefined
+    await this.#update(project, id, (device) => {
+      removed = device.keys.find((key) => key.fingerprint === fingerprint)
+      if (!removed)
+        throw new SshoalError('UNKNOWN_KEY', `${device.id} has no key ${fingerprint.slice(0, 100)}`)
+      return { ...device, keys: device.keys.filter((key) => key !== removed) }
+    })
+    return removed ? this.#invalidate([removed]) : 0
+  }
+
+  /** Every fixed port of every project. */
+  async fixedPorts(): Promise<FixedPortOf[]> {
+    const claims = await this.#deps.store.claims('device', 'port')
+    return claims.map(({ value, ref }) => {
+      const colon = value.lastIndexOf(':')
+      return {
+        project: ref.project,
+        device: ref.id,
+        region: value.slice(0, colon) || undefined,
+        port: Number(value.slice(colon + 1)),
+      }
+    })
+  }
+
+  /** Notes that a device was here; written within a second. A device that nobody knows leaves no trace. */
+  seen(project: string, id: string, sighting: Omit<Sighting, 'at'>): void {
+    this.#seen.note(project, id, { at: this.#now(), ...sighting })
+  }
+
+  lastSeen(project: string, id: string): Promise<Sighting | undefined> {
+    return this.#seen.get(project, id)
+  }
+
+  /** The hook let a device in: it is listed from now on, with `source: "hook"` unless the store knows it. */
+  remember(project: string, id: string): void {
+    this.#seen.remember(project, id)
+  }
+
+  flush(): Promise<void> {
+    return this.#seen.flush()
+  }
+
+  /** Writes what waits. */
+  close(): Promise<void> {
+    return this.#seen.close()
+  }
+
+  #scan(project: string | undefined, after: string | undefined) {
+    return this.#deps.store.scan<Device>({
+      kind: 'device',
+      ...(project === undefined ? {} : { project }),
+      ...(after === undefined ? {} : { after }),
+      limit: SCAN_PAGE,
+    })
+  }
+
+  async #find(project: string, id: string): Promise<StoredRecord<Device> | undefined> {
+    const exact = await this.#deps.store.get<Device>(refOf(project, id))
+    const mac = exact ? undefined : readMac(id)
+    if (mac === undefined) return exact
+    const aliases = await this.#deps.store.find<Device>('device', { index: 'mac', value: mac })
+    return aliases.find((record) => record.project === project)
+  }
+
+  async #editable(
+    project: string,
+    id: string,
+    alsoLeftover = false,
+  ): Promise<{ ref: RecordRef; device: Device; version: number }> {
+    const found = await this.#find(project, id)
+    if (!found) throw new SshoalError('UNKNOWN_DEVICE', `there is no device "${id.slice(0, 128)}" here`)
+    if (found.value.source === 'hook' && !alsoLeftover) throw hookDevice(found.id)
+    return { ref: refOf(project, found.id), device: found.value, version: found.version }
+  }
+
+  /** Compare and set, until nobody else came between. */
+  async #update(
+    project: string,
+    id: string,
+    edit: (device: Device) => Device,
+  ): Promise<{ before: Device; after: Device }> {
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const { device, version } = await this.#editable(project, id)
+      const after = edit(device)
+      if (await this.#apply([put(after, version)])) return { before: device, after }
+    }
+    throw busy()
+  }
+
+  /** False: somebody changed the record meanwhile. Throws what a conflict means. */
+  async #apply(changes: Change[]): Promise<boolean> {
+    const outcome = await this.#deps.store.transact(changes)
+    if (outcome.done) return true
+    const { conflict } = outcome
+    if (conflict.reason === 'changed' || conflict.reason === 'missing') return false
+    throw conflictError(conflict)
+  }
+
+  async #invalidate(keys: DeviceKey[]): Promise<number> {
+    if (keys.length === 0) return 0
+    try {
+      return await this.#deps.cluster.invalidate(keys.map(({ fingerprint }) => fingerprint))
+    } catch (error) {
+      // The change itself is durable; slaves that missed the number empty their cache when they come back.
+      this.#deps.log.error(
+        { err: error, reason: errorText(error) },
+        'an invalidation did not reach the slaves',
+      )
+      return 0
+    }
+  }
+
+  #portsChanged(): void {
+    this.#deps.cluster.fixedPortsChanged()
+  }
+}
+
+function refOf(project: string, id: string): RecordRef {
+  return { kind: 'device', project, id }
+}
+
+function put(device: Device, expect: 'absent' | number): Change {
+  return {
+    type: 'put',
+    ref: refOf(device.project, device.id),
+    value: device,
+    claims: claimsOf(device),
+    expect,
+  }
+}
+
+/** What decides which port belongs to whom where. */
+function portsOf(device: Device): unknown {
+  return [device.ports ?? [], device.ports ? device.region : undefined]
+}
+
+function matcher(q: string | undefined): (device: Device) => boolean {
+  if (q === undefined || q === '') return () => true
+  const wanted = q.toLowerCase()
+  const bare = wanted.replace(/[:.-]/g, '')
+  const hex = /^[0-9a-f]+$/.test(bare) ? bare : undefined
+  return (device) =>
+    [device.id, device.name, device.region].some((text) => text?.toLowerCase().includes(wanted)) ||
+    (hex !== undefined && device.mac?.includes(hex) === true)
+}
+
+function hookDevice(id: string): SshoalError {
+  return new SshoalError(
+    'HOOK_DEVICE',
+    `"${id}" is known by the hook alone: change it where the hook looks; here it can be kicked and rechecked`,
+  )
+}
+
+function busy(): SshoalError {
+  return new SshoalError('BUSY', 'the device is being changed by many at once; try again')
+}
+
+function conflictError(conflict: Conflict): SshoalError {
+  if (conflict.reason !== 'taken')
+    return new SshoalError('DEVICE_EXISTS', `there is a device "${conflict.ref.id}" already`)
+  const { claim, by, ref } = conflict
+  // Another project's devices are nobody's business here.
+  const details = { [claim.index]: claim.value, ...(by.project === ref.project ? { device: by.id } : {}) }
+  const holder = by.project === ref.project ? `device "${by.id}"` : 'a device of another project'
+  if (claim.index === 'fingerprint')
+    return new SshoalError('KEY_TAKEN', `the key ${claim.value} belongs to ${holder}`, { details })
+  if (claim.index === 'mac')
+    return new SshoalError('MAC_TAKEN', `the MAC ${claim.value} belongs to ${holder}`, { details })
+  const port = claim.value.slice(claim.value.lastIndexOf(':') + 1)
+  return new SshoalError('PORT_TAKEN', `port ${port} is fixed for ${holder}`, {
+    details: { ...details, port: Number(port) },
+  })
+}

@@ -1,0 +1,75 @@
+// The two tokens of the first start, as files that only their owner reads: one for people, one for slaves.
+// A file and the store always agree afterwards; whoever may write the data folder may be admin anyway.
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+import { errorText, SshoalError } from '@sshoal/shared'
+
+import { ALL_PROJECTS, readTokenText, type Role } from './token.ts'
+import type { Tokens } from './tokens.ts'
+
+export interface TokenFile {
+  path: string
+  /** `kept`: file and store agreed. `registered`: the file was there, the store was new. `made`: a new token. */
+  state: 'kept' | 'registered' | 'made'
+}
+
+export interface TokenFiles {
+  admin: TokenFile
+  slave: TokenFile
+}
+
+/**
+ * Makes or checks `dataDir`/admin-token and `dataDir`/slave-token (0600). A missing file, or one whose token was
+ * revoked, gets a new token, and the one of that label before is revoked. Throws TOKEN_FILE.
+ */
+export async function ensureTokenFiles(dataDir: string, tokens: Tokens): Promise<TokenFiles> {
+  // Only an empty store takes a file's word: in any other, a token that is missing was revoked.
+  const isNew = (await tokens.list()).length === 0
+  return {
+    admin: await ensure(dataDir, 'admin', tokens, isNew),
+    slave: await ensure(dataDir, 'slave', tokens, isNew),
+  }
+}
+
+async function ensure(dataDir: string, role: Role, tokens: Tokens, isNew: boolean): Promise<TokenFile> {
+  const label = `${role}-token`
+  const path = join(dataDir, label)
+  const text = read(path)
+  if (text !== undefined) {
+    const given = readTokenText(text)
+    if (!given)
+      throw new SshoalError('TOKEN_FILE', `${path} does not hold a token; remove it, and a new one is made`)
+    const principal = await tokens.check(text)
+    if (principal?.role === role) return { path, state: 'kept' }
+    if (isNew) {
+      await tokens.mint({ role, project: ALL_PROJECTS, label }, given)
+      return { path, state: 'registered' }
+    }
+  }
+  const before = (await tokens.list()).filter((token) => token.label === label && token.role === role)
+  const minted = await tokens.mint({ role, project: ALL_PROJECTS, label })
+  write(dataDir, path, minted.secret)
+  for (const token of before) await tokens.revoke(token.id)
+  return { path, state: 'made' }
+}
+
+function read(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8').trim()
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw new SshoalError('TOKEN_FILE', `cannot read ${path}: ${errorText(error)}`, { cause: error })
+  }
+}
+
+/** Beside, then renamed: a reader never sees half a token. */
+function write(dataDir: string, path: string, text: string): void {
+  try {
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+    writeFileSync(`${path}.new`, `${text}\n`, { mode: 0o600, flush: true })
+    renameSync(`${path}.new`, path)
+  } catch (error) {
+    throw new SshoalError('TOKEN_FILE', `cannot write ${path}: ${errorText(error)}`, { cause: error })
+  }
+}

@@ -1,0 +1,117 @@
+// The tokens of the installation: mint, check, list, revoke. Secrets are never kept, only their hashes.
+// Whoever opened something long-lived with a token listens here and closes it when the token is revoked.
+import { SshoalError } from '@sshoal/shared'
+
+import type { RecordRef, Store } from '../store/store.ts'
+import {
+  ALL_PROJECTS,
+  hashSecret,
+  makeTokenText,
+  readTokenText,
+  sameText,
+  type Principal,
+  type Role,
+  type Token,
+  type TokenText,
+} from './token.ts'
+
+interface TokenRecord extends Token {
+  hash: string
+}
+
+export interface NewToken {
+  role: Role
+  label: string
+  /** Default `default`; `*` for admin and slave tokens only. */
+  project?: string
+  /** ms since 1970; default: no end. */
+  expiresAt?: number
+}
+
+export interface MintedToken extends Token {
+  /** Shown this once. */
+  secret: string
+}
+
+/** Nobody's: an unknown id is compared too, so that it takes as long as a wrong secret. */
+const NO_HASH = hashSecret('')
+const LIST_LIMIT = 10_000
+
+export class Tokens {
+  readonly #store: Store
+  readonly #now: () => number
+  readonly #listeners = new Set<(tokenId: string) => void>()
+
+  constructor(store: Store, now: () => number = Date.now) {
+    this.#store = store
+    this.#now = now
+  }
+
+  /** `secret` of the answer is the whole text that a client sends. Throws INVALID_TOKEN_REQUEST. */
+  async mint(wanted: NewToken, text: TokenText = makeTokenText()): Promise<MintedToken> {
+    const project = wanted.project ?? 'default'
+    if (project === ALL_PROJECTS && wanted.role !== 'admin' && wanted.role !== 'slave')
+      throw new SshoalError('INVALID_TOKEN_REQUEST', `a token of role ${wanted.role} belongs to one project`)
+    if (wanted.expiresAt !== undefined && wanted.expiresAt <= this.#now())
+      throw new SshoalError('INVALID_TOKEN_REQUEST', 'expiresAt is in the past')
+    const token: Token = {
+      id: text.id,
+      role: wanted.role,
+      project,
+      label: wanted.label,
+      createdAt: this.#now(),
+      ...(wanted.expiresAt === undefined ? {} : { expiresAt: wanted.expiresAt }),
+    }
+    const value: TokenRecord = { ...token, hash: hashSecret(text.secret) }
+    const outcome = await this.#store.transact([
+      { type: 'put', ref: refOf(text.id), value, expect: 'absent' },
+    ])
+    if (!outcome.done) throw new SshoalError('TOKEN_EXISTS', `there is a token ${text.id} already`)
+    return { ...token, secret: text.text }
+  }
+
+  /** Undefined: malformed, unknown, revoked, wrong or expired; which of them is nobody's business. */
+  async check(text: string): Promise<Principal | undefined> {
+    const given = readTokenText(text)
+    if (!given) return undefined
+    const record = (await this.#store.get<TokenRecord>(refOf(given.id)))?.value
+    const right = sameText(hashSecret(given.secret), record?.hash ?? NO_HASH)
+    if (!record || !right) return undefined
+    const { id, role, project, label, expiresAt } = record
+    if (expiresAt !== undefined && expiresAt <= this.#now()) return undefined
+    return { tokenId: id, role, project, label, ...(expiresAt === undefined ? {} : { expiresAt }) }
+  }
+
+  /** Oldest first; those that have ended too, until they are revoked. Undefined: all projects. */
+  async list(project?: string): Promise<Token[]> {
+    const page = await this.#store.scan<TokenRecord>({
+      kind: 'token',
+      project: ALL_PROJECTS,
+      limit: LIST_LIMIT,
+    })
+    return page.records
+      .map(({ value: { hash: _, ...token } }) => token)
+      .filter((token) => project === undefined || token.project === project)
+      .sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
+  }
+
+  /** Closes what the token opened. False: there is none of that id in the project (undefined: in any). */
+  async revoke(id: string, project?: string): Promise<boolean> {
+    const found = await this.#store.get<TokenRecord>(refOf(id))
+    if (!found || (project !== undefined && found.value.project !== project)) return false
+    const outcome = await this.#store.transact([{ type: 'remove', ref: refOf(id), expect: 'present' }])
+    if (!outcome.done) return false
+    for (const listener of [...this.#listeners]) listener(id)
+    return true
+  }
+
+  /** Calls back with the id of every token that is revoked, after it is. Returns what ends that. */
+  onRevoked(listener: (tokenId: string) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+}
+
+function refOf(id: string): RecordRef {
+  return { kind: 'token', project: ALL_PROJECTS, id }
+}
