@@ -1,0 +1,115 @@
+// Everything that can be set about a master. Flags, environment names, help and documentation follow from this record.
+import { option, SshoalError } from '@sshoal/shared'
+
+export const masterOptions = {
+  listen: option.address({
+    describe:
+      'Where REST and the slave link listen; off loopback they need TLS, a trusted proxy or --insecure-http',
+    fallback: '127.0.0.1:8080',
+  }),
+  data: option.pathOr({
+    describe: 'Folder of the embedded store and of the token files; made at first start',
+    fallback: './data',
+  }),
+  redis: {
+    ...option.text({
+      describe: 'Redis that several masters share, instead of the embedded store (not yet)',
+      placeholder: 'URL',
+    }),
+    read: (): never => {
+      throw new SshoalError('NOT_YET', 'a Redis store is not there yet; leave it out, and --data is used')
+    },
+  },
+  hook: option.text({
+    describe:
+      'Who decides which key is which device: a TypeScript or JavaScript file that exports validate_device, authorized_keys:FILE, or an https URL; default: the registry',
+    placeholder: 'FILE|URL',
+  }),
+  hookSecret: option.secret({
+    describe: 'Signs the requests of a web hook (HMAC-SHA256, X-Sshoal-Signature)',
+  }),
+  hookConcurrency: option.integer({
+    describe: 'How many questions the hook gets at once; the others wait',
+    minimum: 1,
+    maximum: 10_000,
+    fallback: 64,
+  }),
+  hookDeadline: option.duration({
+    describe: 'How long an answer of the hook may take, waiting included; later it is an outage',
+    minimum: 100,
+    maximum: 60_000,
+    fallback: '5s',
+  }),
+  cacheTtl: option.duration({
+    describe: 'How long slaves may answer for a device by themselves, where the hook does not say',
+    fallback: '60s',
+  }),
+  staleLimit: option.duration({
+    describe: 'How long the last good answer about a device counts while hook or master are out',
+    fallback: '1h',
+  }),
+  tlsCert: option.path({ describe: 'Certificate chain for REST and slave link, PEM; read again on SIGHUP' }),
+  tlsKey: option.path({ describe: 'Private key of the certificate, PEM; read again on SIGHUP' }),
+  insecureHttp: option.toggle({
+    describe: 'Allow plain HTTP off loopback: tokens can then be read on the way',
+  }),
+  trustProxy: option.cidrs({
+    describe: 'Proxies whose X-Forwarded-For, -Host and -Proto are believed',
+  }),
+  regionFallback: option.texts({
+    describe: 'Where the devices of a region may go when it has no slave: REGION=REGION; repeatable',
+    check: checkFallback,
+  }),
+  connectToken: option.secret({
+    describe: 'What devices must show to be given a slot; default: anyone may ask, within the rate limit',
+  }),
+  connectRate: option.integer({
+    describe: 'How many slots one source may ask for in a second, on average',
+    minimum: 1,
+    maximum: 1_000_000,
+    fallback: 100,
+  }),
+  connectBurst: option.integer({
+    describe: 'How many slots one source may ask for at once',
+    minimum: 1,
+    maximum: 10_000_000,
+    fallback: 1_000,
+  }),
+  slaveGrace: option.duration({
+    describe: 'How long a slave whose link broke keeps its tunnels in the view',
+    fallback: '3s',
+  }),
+  metricsToken: option.secret({ describe: 'What /metrics asks for; default: anyone may read it' }),
+  eventsKeep: option.integer({
+    describe: 'How many events are kept for those who come back',
+    minimum: 100,
+    maximum: 10_000_000,
+    fallback: 100_000,
+  }),
+  eventsKeepTime: option.duration({ describe: 'How long events are kept', fallback: '1h' }),
+  logLevel: option.choice({
+    describe: 'How much is logged',
+    values: ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
+    fallback: 'info',
+  }),
+}
+
+/** By region, in the order of preference: `eu=us`, `eu=ap` means that devices of `eu` go to `us`, else to `ap`. */
+export type RegionFallback = ReadonlyMap<string, readonly string[]>
+
+/** Texts as `regionFallback` yields them. */
+export function readRegionFallback(texts: string[]): RegionFallback {
+  const fallbacks = new Map<string, string[]>()
+  for (const text of texts) {
+    const [region = '', fallback = ''] = text.split('=')
+    fallbacks.set(region, [...(fallbacks.get(region) ?? []), fallback])
+  }
+  return fallbacks
+}
+
+function checkFallback(text: string): string {
+  const match = /^([A-Za-z0-9._-]{1,63})=([A-Za-z0-9._-]{1,63})$/.exec(text)
+  if (!match || match[1] === match[2])
+    throw new SshoalError('INVALID_VALUE', `"${text}" is not a fallback: write REGION=REGION, such as eu=us`)
+  return text
+}
