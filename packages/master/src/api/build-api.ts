@@ -1,0 +1,121 @@
+import type { ServerOptions } from 'node:https'
+
+// The REST interface as a Fastify that does not listen yet. One plugin per resource; what they need comes in from outside.
+// The slave link shares its server and is none of its business.
+import { SshoalError, type Log } from '@sshoal/shared'
+import Fastify, { type FastifyReply } from 'fastify'
+
+import type { Cluster } from '../cluster/cluster.ts'
+import type { Events } from '../events/events.ts'
+import type { MasterMetrics } from '../metrics.ts'
+import type { RefusedKeys } from '../registry/refused.ts'
+import type { Registry } from '../registry/registry.ts'
+import type { Tokens } from '../tokens/tokens.ts'
+import { guard } from './access.ts'
+import { clusterRoutes } from './cluster-routes.ts'
+import { connectRoutes } from './connect-routes.ts'
+import { deviceActionRoutes } from './device-action-routes.ts'
+import { deviceImportRoutes } from './device-import-routes.ts'
+import { deviceRoutes } from './device-routes.ts'
+import { documentation } from './documentation.ts'
+import { answerError, ErrorBody } from './error-body.ts'
+import { eventRoutes } from './event-routes.ts'
+import { healthRoutes } from './health-routes.ts'
+import { methodsByPath } from './method-not-allowed.ts'
+import { compileSchema, type Api, type TypeboxProvider } from './schema.ts'
+import { tokenRoutes } from './token-routes.ts'
+
+export interface ApiConfig {
+  version: string
+  /** CIDR blocks whose X-Forwarded-* headers are believed. */
+  trustProxy: string[]
+  /** Slots per second and source, and at once. */
+  connectRate: number
+  connectBurst: number
+  /** Undefined: anyone may ask for a slot. */
+  connectToken?: string | undefined
+  /** Undefined: anyone may read the metrics. */
+  metricsToken?: string | undefined
+}
+
+export interface ApiDeps {
+  cluster: Cluster
+  registry: Registry
+  refused: RefusedKeys
+  tokens: Tokens
+  events: Events
+  metrics: MasterMetrics
+  config: ApiConfig
+  log: Log
+  /** True once the store was read, until the master stops. */
+  ready: () => boolean
+  /** TLS; undefined: plain HTTP. */
+  https?: ServerOptions | undefined
+}
+
+const MAX_BODY_BYTES = 1024 * 1024
+
+/** Ready to listen; `close()` ends event streams and waits for requests. */
+export async function buildApi(deps: ApiDeps): Promise<Api> {
+  const { config, log } = deps
+  const options = {
+    logger: false,
+    bodyLimit: MAX_BODY_BYTES,
+    trustProxy: config.trustProxy.length > 0 ? config.trustProxy : false,
+    forceCloseConnections: 'idle' as const,
+    routerOptions: { maxParamLength: 1_024 },
+    frameworkErrors: (error: Error, _request: unknown, reply: FastifyReply) => sendError(error, reply),
+    clientErrorHandler: (_error: Error, socket: import('node:net').Socket) => {
+      if (!socket.writable) return socket.destroy()
+      const body = JSON.stringify({ error: 'that is not an HTTP request', code: 'INVALID_REQUEST' })
+      socket.end(
+        `HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
+      )
+    },
+  }
+  const app = (deps.https ? Fastify({ ...options, https: deps.https }) : Fastify(options)) as unknown as Api
+  const api = app.withTypeProvider<TypeboxProvider>()
+
+  api.addSchema(ErrorBody)
+  api.setValidatorCompiler(compileSchema as never)
+  api.setErrorHandler((error, _request, reply) => sendError(error, reply))
+  api.setNotFoundHandler(methodsByPath(api))
+  // Many clients name a type and send nothing; that is no body, not a wrong one.
+  api.removeContentTypeParser('application/json')
+  const parseJson = api.getDefaultJsonParser('error', 'error')
+  api.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) =>
+    body === '' ? done(null, undefined) : parseJson(request, body as string, done),
+  )
+
+  await documentation(api, config.version)
+  await api.register(async (guarded) => {
+    guard(guarded as unknown as Api, deps.tokens)
+    const plugins = [
+      connectRoutes,
+      clusterRoutes,
+      eventRoutes,
+      deviceRoutes,
+      deviceActionRoutes,
+      deviceImportRoutes,
+      tokenRoutes,
+      healthRoutes,
+    ]
+    // Each in a scope of its own: some change how bodies are read.
+    for (const plugin of plugins)
+      await guarded.register(async (scope) => plugin(scope as unknown as Api, deps))
+  })
+  await api.ready()
+  return api
+
+  function sendError(error: unknown, reply: FastifyReply): void {
+    const { status, body, unexpected } = answerError(error)
+    if (unexpected) log.error({ err: error, code: errorCode(error) }, 'a request failed')
+    if (status === 401) reply.header('www-authenticate', 'Bearer realm="sshoal"')
+    if (status === 503 && !reply.hasHeader('retry-after')) reply.header('retry-after', 5)
+    void reply.code(status).type('application/json; charset=utf-8').send(body)
+  }
+}
+
+function errorCode(error: unknown): string | undefined {
+  return error instanceof SshoalError ? error.code : undefined
+}

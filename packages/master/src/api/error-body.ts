@@ -1,0 +1,95 @@
+// How an error leaves over HTTP: one shape, one table from code to status. What went wrong inside stays in the log.
+import { SshoalError } from '@sshoal/shared'
+import { Type, type Static } from 'typebox'
+
+export const ErrorBody = Type.Object(
+  {
+    error: Type.String({ description: 'For people: what is wrong, and what to change.' }),
+    code: Type.String({ description: 'For programs: stable.' }),
+    details: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+  },
+  { $id: 'Error' },
+)
+export type ErrorBody = Static<typeof ErrorBody>
+
+const STATUS: Record<string, number> = {
+  UNAUTHORIZED: 401,
+  FORBIDDEN: 403,
+  NOT_FOUND: 404,
+  UNKNOWN_DEVICE: 404,
+  UNKNOWN_KEY: 404,
+  UNKNOWN_REFUSED: 404,
+  UNKNOWN_SLAVE: 404,
+  UNKNOWN_TOKEN: 404,
+  METHOD_NOT_ALLOWED: 405,
+  DEVICE_EXISTS: 409,
+  HOOK_DEVICE: 409,
+  KEY_TAKEN: 409,
+  MAC_TAKEN: 409,
+  NOT_CONNECTED: 409,
+  PORT_TAKEN: 409,
+  TOKEN_EXISTS: 409,
+  TOO_MANY_KEYS: 409,
+  BODY_TOO_LARGE: 413,
+  UNSUPPORTED_MEDIA_TYPE: 415,
+  RATE_LIMITED: 429,
+  BUSY: 503,
+  NO_SLAVE: 503,
+  NOT_READY: 503,
+  STORE_CHANGED: 503,
+  STORE_CLOSED: 503,
+  STORE_FAILED: 503,
+}
+
+/** These say more inside than a client may hear. */
+const OUTWARD: Record<string, string> = {
+  STORE_CLOSED: 'this master is stopping; try again',
+  STORE_FAILED: 'the store does not answer; nothing was changed as far as is known, try again',
+}
+
+/** Fastify's own refusals, in our words. */
+const FRAMEWORK: Record<string, string> = {
+  FST_ERR_CTP_BODY_TOO_LARGE: 'BODY_TOO_LARGE',
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: 'UNSUPPORTED_MEDIA_TYPE',
+  FST_ERR_CTP_INVALID_JSON_BODY: 'INVALID_JSON',
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'INVALID_BODY',
+  FST_ERR_BAD_URL: 'INVALID_URL',
+}
+
+export interface Answer {
+  status: number
+  body: ErrorBody
+  /** True: nobody expected it; the log should have it. */
+  unexpected: boolean
+}
+
+export function answerError(error: unknown): Answer {
+  if (error instanceof SshoalError) {
+    const status = STATUS[error.code] ?? (error.code.startsWith('INVALID_') ? 400 : 500)
+    if (status !== 500)
+      return {
+        status,
+        body: {
+          error: OUTWARD[error.code] ?? error.message,
+          code: error.code,
+          ...(error.details && !(error.code in OUTWARD) ? { details: error.details } : {}),
+        },
+        unexpected: error.code === 'STORE_FAILED',
+      }
+  } else if (error instanceof Error) {
+    const { statusCode, code } = error as { statusCode?: number; code?: string }
+    if (statusCode !== undefined && statusCode >= 400 && statusCode < 500)
+      return {
+        status: statusCode,
+        body: { error: error.message, code: nameOf(error, code) },
+        unexpected: false,
+      }
+  }
+  const body = { error: 'something went wrong here; the log of the master says what', code: 'INTERNAL' }
+  return { status: 500, body, unexpected: true }
+}
+
+function nameOf(error: Error, code: string | undefined): string {
+  if (error instanceof SyntaxError) return 'INVALID_JSON'
+  return FRAMEWORK[code ?? ''] ?? 'INVALID_REQUEST'
+}

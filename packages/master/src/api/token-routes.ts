@@ -1,0 +1,137 @@
+// `/tokens`: mint, list, revoke. A secret leaves once, in the answer that made it.
+import { SshoalError } from '@sshoal/shared'
+import { Type } from 'typebox'
+
+import { ALL_PROJECTS, ROLES, type Role, type Token } from '../tokens/token.ts'
+import { oneProject, principalOf, projectFilter, ProjectQuery } from './access.ts'
+import type { ApiDeps } from './build-api.ts'
+import { errors, type Api } from './schema.ts'
+
+const RoleBody = Type.Unsafe<Role>(Type.Union(ROLES.map((role) => Type.Literal(role))))
+
+const TokenBody = Type.Object({
+  id: Type.String(),
+  role: RoleBody,
+  project: Type.String({ description: '`*`: all.' }),
+  label: Type.String(),
+  createdAt: Type.String(),
+  expiresAt: Type.Union([Type.String(), Type.Null()]),
+})
+
+export async function tokenRoutes(api: Api, { tokens, log }: ApiDeps): Promise<void> {
+  const config = { access: 'admin' } as const
+  const tags = ['tokens']
+
+  api.post(
+    '/tokens',
+    {
+      config,
+      schema: {
+        operationId: 'createToken',
+        tags,
+        summary: 'Mint a token; its secret is shown this once',
+        body: Type.Object(
+          {
+            role: RoleBody,
+            label: Type.String({ minLength: 1, maxLength: 255, description: 'What it is for.' }),
+            project: Type.Optional(
+              Type.String({
+                pattern: '^([a-z0-9-]{1,63}|\\*)$',
+                description: 'Default: the caller’s, or `default`; `*` for admin and slave tokens.',
+              }),
+            ),
+            expiresAt: Type.Optional(
+              Type.String({ maxLength: 60, description: 'RFC 3339; default: never.' }),
+            ),
+          },
+          { additionalProperties: false },
+        ),
+        response: {
+          201: Type.Object({ ...TokenBody.properties, token: Type.String({ description: 'The secret.' }) }),
+          ...errors(400, 401, 403, 503),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { role, label, expiresAt } = request.body
+      const endsAt = expiresAt === undefined ? undefined : readTime(expiresAt)
+      const minted = await tokens.mint({
+        role,
+        label,
+        project: projectOf(request.body.project),
+        ...(endsAt === undefined ? {} : { expiresAt: endsAt }),
+      })
+      log.info(
+        { id: minted.id, role, project: minted.project, by: principalOf(request).tokenId },
+        'token made',
+      )
+      return reply
+        .code(201)
+        .header('cache-control', 'no-store')
+        .send({ ...viewToken(minted), token: minted.secret })
+
+      function projectOf(asked: string | undefined): string {
+        if (asked !== ALL_PROJECTS) return oneProject(request, asked)
+        if (principalOf(request).project !== ALL_PROJECTS)
+          throw new SshoalError('FORBIDDEN', 'a token for all projects is made with a token for all projects')
+        return asked
+      }
+    },
+  )
+
+  api.get(
+    '/tokens',
+    {
+      config,
+      schema: {
+        operationId: 'listTokens',
+        tags,
+        summary: 'All tokens, without their secrets',
+        querystring: Type.Object(ProjectQuery),
+        response: { 200: Type.Object({ tokens: Type.Array(TokenBody) }), ...errors(400, 401, 403, 503) },
+      },
+    },
+    async (request) => ({
+      tokens: (await tokens.list(projectFilter(request, request.query.project))).map(viewToken),
+    }),
+  )
+
+  api.delete(
+    '/tokens/:id',
+    {
+      config,
+      schema: {
+        operationId: 'revokeToken',
+        tags,
+        summary: 'Revoke a token; what it opened is closed',
+        params: Type.Object({ id: Type.String({ maxLength: 100 }) }),
+        response: { 204: Type.Null(), ...errors(400, 401, 403, 404, 503) },
+      },
+    },
+    async (request, reply) => {
+      const { id } = request.params
+      if (!(await tokens.revoke(id, projectFilter(request, undefined))))
+        throw new SshoalError('UNKNOWN_TOKEN', `there is no token ${id}`)
+      log.info({ id, by: principalOf(request).tokenId }, 'token revoked')
+      return reply.code(204).send(null)
+    },
+  )
+}
+
+function readTime(text: string): number {
+  const ms = /^\d{4}-\d\d-\d\dT/.test(text) ? Date.parse(text) : NaN
+  if (Number.isNaN(ms))
+    throw new SshoalError('INVALID_TOKEN_REQUEST', `"${text}" is not a time: write 2030-01-31T12:00:00Z`)
+  return ms
+}
+
+function viewToken({ id, role, project, label, createdAt, expiresAt }: Token) {
+  return {
+    id,
+    role,
+    project,
+    label,
+    createdAt: new Date(createdAt).toISOString(),
+    expiresAt: expiresAt === undefined ? null : new Date(expiresAt).toISOString(),
+  }
+}
