@@ -1,0 +1,91 @@
+// The rooms of a master around a fake cluster, on a store in a temporary folder. Tests close it.
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+import { silentLog } from '@sshoal/shared'
+
+import { buildApi, type ApiConfig, type ApiDeps } from '../src/api/build-api.ts'
+import { Events } from '../src/events/events.ts'
+import { createMasterMetrics } from '../src/metrics.ts'
+import { RefusedKeys } from '../src/registry/refused.ts'
+import { Registry } from '../src/registry/registry.ts'
+import { openLmdbStore } from '../src/store/lmdb-store.ts'
+import { ALL_PROJECTS, type Role } from '../src/tokens/token.ts'
+import { Tokens } from '../src/tokens/tokens.ts'
+import { FakeCluster } from './fake-cluster.ts'
+
+export function temporaryFolder(): { path: string; remove(): void } {
+  const path = mkdtempSync(join(tmpdir(), 'sshoal-'))
+  return { path, remove: () => rmSync(path, { recursive: true, force: true }) }
+}
+
+export interface PartsOptions {
+  authority?: 'store' | 'hook'
+  config?: Partial<ApiConfig>
+  https?: ApiDeps['https']
+}
+
+export async function startParts(options: PartsOptions = {}) {
+  const folder = temporaryFolder()
+  const store = await openLmdbStore(folder.path)
+  const cluster = new FakeCluster()
+  const log = silentLog()
+  const registry = new Registry({ store, cluster, log, authority: options.authority ?? 'store' })
+  const tokens = new Tokens(store)
+  const events = new Events()
+  const refused = new RefusedKeys()
+  const metrics = createMasterMetrics(cluster)
+  const state = { ready: true }
+  const api = await buildApi({
+    cluster,
+    registry,
+    refused,
+    tokens,
+    events,
+    metrics,
+    log,
+    ready: () => state.ready,
+    https: options.https,
+    config: { version: '0.1.0', trustProxy: [], connectRate: 100, connectBurst: 1_000, ...options.config },
+  })
+  const token = async (role: Role, project = ALL_PROJECTS): Promise<string> =>
+    (await tokens.mint({ role, project, label: role })).secret
+  const admin = await token('admin')
+
+  return {
+    store,
+    cluster,
+    registry,
+    tokens,
+    events,
+    refused,
+    metrics,
+    api,
+    state,
+    admin,
+    token,
+    /** One request; `as` is the token, the admin's where it is not said. */
+    async call(method: 'GET' | 'POST' | 'PATCH' | 'DELETE', url: string, body?: object | null, as = admin) {
+      const response = await api.inject({
+        method,
+        url,
+        headers: { authorization: `Bearer ${as}` },
+        ...(body === undefined || body === null ? {} : { payload: body }),
+      })
+      return {
+        status: response.statusCode,
+        headers: response.headers,
+        // oxlint-disable-next-line typescript/no-explicit-any -- tests look at answers as a client does: untyped
+        body: (response.body === '' ? undefined : JSON.parse(response.body)) as any,
+      }
+    },
+    async close(): Promise<void> {
+      await api.close()
+      events.close()
+      await registry.close()
+      await store.close()
+      folder.remove()
+    },
+  }
+}
