@@ -12,6 +12,10 @@ export const clientOptions = {
     describe: 'data directory of a master on this machine, for its token',
     fallback: './data',
   }),
+  project: option.text({
+    describe: 'project that is meant, for tokens that span all of them',
+    placeholder: 'NAME',
+  }),
   json: option.toggle({ describe: "print the master's own JSON, for programs" }),
 }
 

@@ -49,6 +49,8 @@ export interface FollowOptions {
   /** Told before each wait for a new connection. */
   onBreak(reason: SshoalError, waitMs: number): void
   signal: AbortSignal
+  /** How long to wait before the second connection, in ms; each further wait is twice as long. */
+  firstWaitMs?: number
 }
 
 const FIRST_WAIT_MS = 1_000
@@ -57,7 +59,8 @@ const LONGEST_WAIT_MS = 30_000
 /** Events without end, over as many connections as it takes. Throws when the master refuses the call. */
 export async function* followEvents(rest: RestClient, options: FollowOptions): AsyncGenerator<ServerEvent> {
   let last = options.lastEventId
-  let waitMs = FIRST_WAIT_MS
+  const firstWaitMs = options.firstWaitMs ?? FIRST_WAIT_MS
+  let waitMs = firstWaitMs
   for (;;) {
     let reason = new SshoalError('STREAM_ENDED', 'the master ended the stream')
     try {
@@ -68,7 +71,7 @@ export async function* followEvents(rest: RestClient, options: FollowOptions): A
       const response = await rest.open(options.path, { query: options.query, headers }, options.signal)
       options.onOpen?.()
       for await (const event of parseEvents(bodyOf(response))) {
-        waitMs = FIRST_WAIT_MS
+        waitMs = firstWaitMs
         if (event.id !== '') last = event.id
         yield event
       }

@@ -20,13 +20,16 @@ interface Entry {
 /** The `Options` and `Examples` sections of one verb, wrapped to `width` columns. */
 export function helpTail(verb: Verb, width = 100): string {
   const entries = Object.entries(verb.options).flatMap(([name, option]) => optionEntries(name, option))
-  entries.push({ term: '--help', text: 'show this help' })
+  entries.push({ term: '--help', text: 'Show this help' })
   const parts = [section('Options:', entries, width)]
   if (verb.operands?.length)
     parts.unshift(
       section(
         'Operands:',
-        verb.operands.map(({ name, describe }) => ({ term: name, text: describe })),
+        verb.operands.map(({ name, describe }) => ({
+          term: name,
+          text: describe.charAt(0).toUpperCase() + describe.slice(1),
+        })),
         width,
       ),
     )
@@ -39,7 +42,7 @@ function optionEntries(name: string, option: Options[string]): Entry[] {
   if (option.secret)
     entries.push({
       term: `${flagName(`${name}File`)} FILE`,
-      text: `file that holds the ${flagName(name)} [env: ${envName(`${name}File`)}]`,
+      text: `File that holds the ${flagName(name)} [env: ${envName(`${name}File`)}]`,
     })
   return entries
 }
@@ -51,7 +54,11 @@ export function optionTerm(name: string, option: Option<unknown>): string {
 export function optionText(name: string, option: Option<unknown>): string {
   const repeat = option.list && !option.describe.includes('repeatable') ? ' (repeatable)' : ''
   const fallback = option.shown === undefined ? '' : ` [default: ${option.shown}]`
-  return `${option.describe}${repeat}${fallback} [env: ${envName(name)}]`
+  return `${sentence(option.describe)}${repeat}${fallback} [env: ${envName(name)}]`
+}
+
+export function sentence(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1)
 }
 
 /** Terms longer than this get a line of their own. */

@@ -4,8 +4,9 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { errorText, SshoalError, type Log } from '@sshoal/shared'
+import { SshoalError, type Log } from '@sshoal/shared'
 
+import { RestClient } from './rest-client.ts'
 import type { RunningMaster } from './roles.ts'
 
 /** How long a slave of this machine may take to be known to its master, in ms. */
@@ -22,35 +23,24 @@ export function knownHostsFile(dataDir: string): string {
 /** Written at every start, since host keys may have changed. A failure is logged: the cluster works without the file. */
 export async function writeKnownHosts(master: RunningMaster, log: Log): Promise<void> {
   try {
-    const lines = (await fetchHostKeys(master)).map(
-      ({ algorithm, publicKey }) => `${LOOPBACK} ${algorithm} ${publicKey}\n`,
-    )
+    const lines = (await fetchHostKeys(master)).map((key) => `${LOOPBACK} ${key}\n`)
     await writeFile(knownHostsFile(master.dataDir), lines.join(''))
   } catch (error) {
     log.warn({ err: error }, 'known_hosts was not written')
   }
 }
 
-interface HostKey {
-  algorithm: string
-  publicKey: string
-}
-
-/** From the slot that the master gives; waits until a slave is ready. */
-async function fetchHostKeys(master: RunningMaster): Promise<HostKey[]> {
+/** `type base64` of each, from the slot that the master gives; waits until a slave is ready. */
+async function fetchHostKeys(master: RunningMaster): Promise<string[]> {
+  const { url, dataDir } = master
+  const rest = new RestClient({ url, token: undefined, data: dataDir, project: undefined })
   const end = Date.now() + DEADLINE_MS
   for (;;) {
-    const refusal = await fetch(`${master.url}/connect`, { signal: AbortSignal.timeout(DEADLINE_MS) }).then(
-      async (response) => {
-        const slot = (await response.json()) as { hostKeys?: HostKey[]; error?: string }
-        return response.ok && slot.hostKeys
-          ? slot.hostKeys
-          : new SshoalError('NO_SLOT', slot.error ?? 'no slot')
-      },
-      (error: unknown) => new SshoalError('NO_SLOT', errorText(error), { cause: error }),
-    )
-    if (Array.isArray(refusal)) return refusal
-    if (Date.now() > end) throw refusal
+    try {
+      return (await rest.call<{ hostKeys: string[] }>('/connect')).hostKeys
+    } catch (error) {
+      if (Date.now() > end || !(error instanceof SshoalError) || error.code !== 'NO_SLAVE') throw error
+    }
     await sleep(RETRY_MS)
   }
 }

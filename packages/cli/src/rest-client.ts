@@ -12,6 +12,8 @@ export interface RestSettings {
   token: string | undefined
   /** Where `admin-token` lies when no token is given. */
   data: string
+  /** For tokens that span all projects; undefined: what the master takes it for. */
+  project: string | undefined
 }
 
 export interface RestRequest {
@@ -45,7 +47,8 @@ export class RestClient {
   /** The response itself, for streams; it is a good one. Throws like `call`. */
   async open(path: string, request: RestRequest, signal: AbortSignal): Promise<Response> {
     const url = new URL(this.#settings.url + path)
-    for (const [name, value] of Object.entries(request.query ?? {}))
+    const query: NonNullable<RestRequest['query']> = { project: this.#settings.project, ...request.query }
+    for (const [name, value] of Object.entries(query))
       if (value !== undefined) url.searchParams.set(name, String(value))
     const token = this.#token()
     const headers: Record<string, string> = { accept: 'application/json', ...request.headers }

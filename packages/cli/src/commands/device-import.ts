@@ -7,10 +7,11 @@ import { clientOptions } from '../client-options.ts'
 import { Session } from '../session.ts'
 import { verb } from '../verb.ts'
 
-interface Imported {
-  added?: number
-  changed?: number
-  failed?: { line: number; error: string }[]
+interface Report {
+  created: number
+  /** They were there, with the same keys and settings. */
+  unchanged: number
+  problems: { line: number; code: string; error: string }[]
 }
 
 export const deviceImport = verb({
@@ -24,14 +25,14 @@ export const deviceImport = verb({
     const session = new Session(values, context)
     const text = file === '-' ? await context.terminal.read() : readLines(file)
     const body = { type: 'application/x-ndjson', text }
-    const answer = await session.rest.call<Imported>('/devices/import', { method: 'POST', body })
-    session.print(answer, ({ added = 0, changed = 0, failed = [] }) =>
+    const answer = await session.rest.call<Report>('/devices/import', { method: 'POST', body })
+    session.print(answer, ({ created, unchanged, problems }) =>
       [
-        `${added} added, ${changed} changed, ${failed.length} failed\n`,
-        ...failed.map(({ line, error }) => `line ${line}: ${error}\n`),
+        `${created} registered, ${unchanged} were there already, ${problems.length} refused\n`,
+        ...problems.map(({ line, code, error }) => `line ${line}: ${error} (${code})\n`),
       ].join(''),
     )
-    return answer.failed?.length ? 1 : 0
+    return answer.problems.length > 0 ? 1 : 0
   },
 })
 

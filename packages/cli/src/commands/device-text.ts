@@ -21,12 +21,7 @@ export interface Device {
   keepalive?: string | number | null
   keys?: DeviceKey[]
   tunnel?: Tunnel | null
-  lastSeen?: {
-    at: string
-    slave?: string | null
-    reason?: string | null
-    remoteAddress?: string | null
-  } | null
+  lastSeen?: { at: string | number; where?: string | null; why?: string | null } | null
 }
 
 /** `up`, or when it was last here. */
@@ -58,11 +53,9 @@ export function describeDevice(device: Device): string {
         : 'none',
     ],
     ['reached at', addressText(device)],
-    [
-      'last seen',
-      seen ? [relativeTime(seen.at), seen.slave, seen.remoteAddress].filter(Boolean).join(', ') : undefined,
-    ],
-    ['last reason', seen?.reason],
+    ['last seen', relativeTime(seen?.at)],
+    ['  where', seen?.where],
+    ['  why', seen?.why],
   ])
   const keys = (device.keys ?? []).map(
     (key) => `key          ${key.fingerprint}${key.label ? `  ${key.label}` : ''}\n`,

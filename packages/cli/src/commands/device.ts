@@ -145,20 +145,19 @@ const recheck = verb({
   },
 })
 
+/** A key that was refused, folded by reason. */
 interface Refusal {
-  at: string
-  fingerprint: string | null
-  username: string | null
-  remoteAddress: string
-  slave: string
-  code: string
+  fingerprint: string
   reason: string
-  count?: number
+  username?: string | null
+  remoteAddress: string
+  count: number
+  lastAt: string | number
 }
 
 const refused = verb({
   name: 'refused',
-  summary: 'list who was refused lately, and why',
+  summary: 'list the keys that were refused lately, and why',
   options: clientOptions,
   examples: ['sshoal device refused', 'sshoal device add door-7 --refused SHA256:…'],
   async run({ values, context }) {
@@ -167,11 +166,11 @@ const refused = verb({
     return session.print(answer, () =>
       session.table(
         [
-          { header: 'when', value: (refusal) => relativeTime(refusal.at) },
+          { header: 'last', value: (refusal) => relativeTime(refusal.lastAt) },
+          { header: 'times', value: (refusal) => refusal.count, right: true },
           { header: 'fingerprint', value: (refusal) => refusal.fingerprint },
           { header: 'login', value: (refusal) => refusal.username },
           { header: 'from', value: (refusal) => refusal.remoteAddress },
-          { header: 'slave', value: (refusal) => refusal.slave },
           { header: 'reason', value: (refusal) => refusal.reason },
         ],
         answer.refused,

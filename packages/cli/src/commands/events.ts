@@ -35,8 +35,13 @@ export const events = verb({
         context.terminal.err(`${reason.message}; trying again in ${waitMs / 1_000} s\n`)
       },
     })
+    let first = values.after === undefined
     for await (const event of stream) {
       expectMore()
+      // Who asks for all that is kept knows that there was more before.
+      const expected = first && event.type === 'events.gap'
+      first = false
+      if (expected) continue
       context.terminal.out(values.json ? `${jsonLine(event)}\n` : `${eventText(event)}\n`)
     }
     return 0

@@ -1,4 +1,3 @@
-import { logOptions } from '../log-options.ts'
 // `sshoal master`: one process of the control plane.
 import type { Roles } from '../roles.ts'
 import { verb, type Verb } from '../verb.ts'
@@ -7,13 +6,13 @@ export function master(roles: Roles): Verb {
   return verb({
     name: 'master',
     summary: 'run a master',
-    options: { ...logOptions, ...roles.masterOptions },
+    options: { ...roles.masterOptions },
     examples: [
       'sshoal master --listen 127.0.0.1:8080',
-      'sshoal master --listen :443 --tls-cert cert.pem --tls-key key.pem',
+      'sshoal master --listen :443 --tls-cert chain.pem --tls-key key.pem',
     ],
     async run({ values, context }) {
-      const log = context.createLog(values.logLevel)
+      const log = context.createLog(String(values.logLevel))
       const running = await roles.startMaster(values, { log })
       return context.hold({ log, reload: async () => running.reload(), close: async () => running.close() })
     },

@@ -1,7 +1,6 @@
 // `sshoal slave`: one slave in this process, or several as workers; `sshoal slave drain` is a verb over REST.
-import { option } from '@sshoal/shared'
+import { option, type Options } from '@sshoal/shared'
 
-import { logOptions } from '../log-options.ts'
 import type { Roles } from '../roles.ts'
 import { startSlaveWorkers } from '../slave-workers.ts'
 import { verb, type Call, type Group } from '../verb.ts'
@@ -18,20 +17,20 @@ export const workerOptions = {
 }
 
 export function slave(roles: Roles): Group {
-  const options = { ...logOptions, ...roles.slaveOptions, ...workerOptions }
+  const options: Options & typeof workerOptions = { ...roles.slaveOptions, ...workerOptions }
   const self = verb({
     name: 'slave',
     summary: 'run a slave, or look after one',
     options,
     examples: [
-      'sshoal slave --master https://sshoal.example.com --token-file slave-token --public-host s1.example.com',
+      'sshoal slave --master https://sshoal.example.com --token-file slave-token',
       'sshoal slave drain s1 --over 60s',
     ],
     run: async (call) => (call.values.workers === 1 ? runOne(roles, call) : runWorkers(call)),
   })
 
   async function runWorkers({ values, context, sources }: Call<typeof options>): Promise<number> {
-    const log = context.createLog(values.logLevel)
+    const log = context.createLog(String(values.logLevel))
     const supervisor = await startSlaveWorkers({
       count: values.workers,
       options,

@@ -25,10 +25,6 @@ const create = verb({
       fallback: 'operator',
     }),
     label: option.text({ describe: 'what it is for' }),
-    project: option.text({
-      describe: 'only for this project; unset: the default one, or all for admin and slave',
-      placeholder: 'NAME',
-    }),
     expires: option.text({
       describe: 'when it ends: a duration from now, such as 90d, or a date; unset: never',
       placeholder: 'WHEN',

@@ -2,17 +2,16 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 
-import { option } from '@sshoal/shared'
+import { option, type Options } from '@sshoal/shared'
 
 import { firstStartText, laterStartText } from '../first-start.ts'
 import { writeKnownHosts } from '../known-hosts.ts'
-import { logOptions } from '../log-options.ts'
 import type { ReadySlave, Roles, RunningMaster } from '../roles.ts'
 import { startSlaveWorkers } from '../slave-workers.ts'
 import { verb, type Call, type Role, type Verb } from '../verb.ts'
 import type { SharedSettings } from '../worker-plan.ts'
 
-const upOptions = {
+export const upOptions = {
   slaves: option.integer({
     describe: 'slaves on this machine, on consecutive SSH ports; more than one run as processes of their own',
     minimum: 1,
@@ -24,10 +23,11 @@ const upOptions = {
 export function up(roles: Roles): Verb {
   // Its slaves belong to its own master: where that is and what lets them in is not for anybody to say.
   const { master: _master, token: _token, ...slaveOptions } = roles.slaveOptions
+  const options: Options & typeof upOptions = { ...upOptions, ...slaveOptions, ...roles.masterOptions }
   return verb({
     name: 'up',
     summary: 'run a master and slaves on this machine',
-    options: { ...logOptions, ...upOptions, ...roles.masterOptions, ...slaveOptions },
+    options,
     settled: {
       master: 'the slaves of `sshoal up` belong to its own master; for another use `sshoal slave --master`',
       token: 'the slaves of `sshoal up` use the slave-token of its data directory',
@@ -37,21 +37,18 @@ export function up(roles: Roles): Verb {
     examples: ['sshoal up', 'sshoal up --slaves 4 --public-host sshoal.example.com'],
     async run(call) {
       const { values, context } = call
-      const log = context.createLog(values.logLevel)
+      const log = context.createLog(String(values.logLevel))
       // Asked before the master makes it: its absence is what makes a start the first one.
       const first = !existsSync(join(String(values.data), 'admin-token'))
       const master = await roles.startMaster(values, { log })
       let slaves: Slaves
       try {
         slaves = await startSlaves(roles, call, master)
-        await writeKnownHosts(master, log)
       } catch (error) {
         await master.close()
         throw error
       }
-      const start = { program: context.program, cwd: context.cwd, master, slaves: slaves.ready }
-      context.terminal.out(first ? await firstStartText(start) : laterStartText(start))
-      return context.hold({
+      const ending = context.hold({
         log,
         async reload() {
           await master.reload()
@@ -63,6 +60,10 @@ export function up(roles: Roles): Verb {
           await master.close()
         },
       })
+      await writeKnownHosts(master, log)
+      const start = { program: context.program, cwd: context.cwd, master, slaves: slaves.ready }
+      context.terminal.out(first ? await firstStartText(start) : laterStartText(start))
+      return await ending
     },
   })
 }
@@ -76,7 +77,12 @@ async function startSlaves(roles: Roles, call: Call, master: RunningMaster): Pro
   const log = context.createLog(String(values.logLevel))
   const count = Number(values.slaves)
   if (count === 1) {
-    const settings = { ...values, master: [master.url], token: master.slaveToken }
+    const settings = {
+      ...values,
+      master: [master.url],
+      token: master.slaveToken,
+      masterCa: values.masterCa ?? values.tlsCert,
+    }
     const slave = await roles.startSlave(settings, { log })
     return { ready: [slave], reload: async () => slave.reload(), close: async () => slave.close() }
   }

@@ -1,0 +1,47 @@
+// The production build: our packages in one file, dist/sshoal.mjs; what npm installs stays in node_modules, because
+// native parts, TypeScript hooks and the API page are read from there at run time.
+import { readFile, rm } from 'node:fs/promises'
+import { isBuiltin } from 'node:module'
+import { relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+import { build } from 'esbuild'
+
+const root = new URL('../', import.meta.url)
+const dist = new URL('dist/', root)
+await rm(dist, { recursive: true, force: true })
+
+/** Every import by name that is not ours; where npm did not hoist one, by its place below the package that asked for it. */
+const dependencies = {
+  name: 'dependencies',
+  setup(build) {
+    build.onResolve({ filter: /^[^./]/ }, async ({ path, kind, importer, resolveDir, pluginData }) => {
+      if (kind === 'entry-point' || path.startsWith('@sshoal/') || pluginData === 'ours') return undefined
+      if (isBuiltin(path)) return { path, external: true }
+      const found = await build.resolve(path, { kind, importer, resolveDir, pluginData: 'ours' })
+      if (found.errors.length > 0) return found
+      const place = relative(fileURLToPath(dist), found.path)
+      return { path: place.startsWith('../node_modules/') ? path : place, external: true }
+    })
+  },
+}
+
+const result = await build({
+  absWorkingDir: fileURLToPath(root),
+  entryPoints: ['packages/cli/src/main.ts'],
+  outfile: 'dist/sshoal.mjs',
+  bundle: true,
+  platform: 'node',
+  format: 'esm',
+  target: 'node20',
+  sourcemap: true,
+  metafile: true,
+  legalComments: 'none',
+  plugins: [dependencies],
+})
+
+const [output] = Object.entries(result.metafile.outputs).filter(([file]) => file.endsWith('.mjs'))
+const manifest = JSON.parse(await readFile(new URL('package.json', root), 'utf8'))
+process.stdout.write(
+  `${manifest.name} ${manifest.version}: ${output[0]}, ${Math.round(output[1].bytes / 1024)} KiB\n`,
+)
