@@ -1,5 +1,5 @@
 // Everything that can be set about a master. Flags, environment names, help and documentation follow from this record.
-import { option, SshoalError } from '@sshoal/shared'
+import { option, SshoalError, type Values } from '@sshoal/shared'
 
 export const masterOptions = {
   listen: option.address({
@@ -93,6 +93,8 @@ export const masterOptions = {
     fallback: 'info',
   }),
 }
+
+export type MasterSettings = Values<typeof masterOptions>
 
 /** By region, in the order of preference: `eu=us`, `eu=ap` means that devices of `eu` go to `us`, else to `ap`. */
 export type RegionFallback = ReadonlyMap<string, readonly string[]>

@@ -229,7 +229,7 @@ export class LiveCluster implements Cluster {
       tunnels,
       link: slave.link,
     })
-    this.deps.log.info({ slave: id, region, tunnels, returned: !isNew }, 'slave ready')
+    this.deps.log.info({ slave: id, region, tunnels, returned: !isNew }, 'slave joined')
   }
 
   /** The link broke. A `bye` leaves at once, anything else gets the grace. */

@@ -1,0 +1,278 @@
+// Puts a master together from its parts, starts it and ends it: store, tokens, registry, hook, live cluster, REST, links.
+import { randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import type { ServerOptions } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import { hostname } from 'node:os'
+import { createSecureContext, type Server as TlsServer } from 'node:tls'
+
+import { errorText, formatHostPort, isLoopback, SshoalError, type FixedPort, type Log } from '@sshoal/shared'
+
+import { buildApi } from './api/build-api.ts'
+import { addressBehindProxies } from './api/proxy-address.ts'
+import { LinkServer } from './cluster/link-server.ts'
+import { LiveCluster } from './cluster/live-cluster.ts'
+import { Events } from './events/events.ts'
+import { createAskHook } from './hook/ask-hook.ts'
+import type { ValidateDevice } from './hook/hook.ts'
+import { hookAuthority, openHook } from './hook/open-hook.ts'
+import { createMasterMetrics } from './metrics.ts'
+import { readRegionFallback, type MasterSettings } from './options.ts'
+import { RefusedKeys } from './registry/refused.ts'
+import { Registry } from './registry/registry.ts'
+import { openLmdbStore } from './store/lmdb-store.ts'
+import { ensureTokenFiles } from './tokens/token-files.ts'
+import { mayActAs } from './tokens/token.ts'
+import { Tokens } from './tokens/tokens.ts'
+import { version } from './version.ts'
+
+export interface MasterDeps {
+  log: Log
+  /** The hook as a function; goes before `--hook`. */
+  validate_device?: ValidateDevice
+}
+
+export interface Master {
+  /** With the real port, also where 0 was asked for. */
+  url: string
+  dataDir: string
+  adminTokenFile: string
+  slaveTokenFile: string
+  slaveToken: string
+  /** Twice is once. Links are told, so that slaves go elsewhere at once. */
+  close(): Promise<void>
+  /** Reads TLS files and the hook again; what fails keeps its old state and is logged. */
+  reload(): Promise<void>
+}
+
+/** Rejects with a coded SshoalError (INVALID_CONFIG, STORE_LOCKED, HOOK_LOAD_FAILED, LISTEN_FAILED, …); then nothing is left running. */
+export async function startMaster(settings: MasterSettings, deps: MasterDeps): Promise<Master> {
+  checkSettings(settings)
+  const undo: (() => Promise<void> | void)[] = []
+  try {
+    return await start(settings, deps, undo)
+  } catch (error) {
+    for (const step of undo.reverse()) await step()
+    throw error
+  }
+}
+
+/** The same in code: `createMaster({ validate_device })` with a log of one's own. */
+export function createMaster(settings: MasterSettings, deps: MasterDeps): Promise<Master> {
+  return startMaster(settings, deps)
+}
+
+async function start(
+  settings: MasterSettings,
+  { log, validate_device }: MasterDeps,
+  undo: (() => Promise<void> | void)[],
+): Promise<Master> {
+  let ready = false
+  const store = await openLmdbStore(settings.data)
+  undo.push(() => store.close())
+  const tokens = new Tokens(store)
+  const tokenFiles = await ensureTokenFiles(settings.data, tokens)
+  const events = new Events({ keep: settings.eventsKeep, keepMs: settings.eventsKeepTime })
+  undo.push(() => events.close())
+  const refused = new RefusedKeys()
+  const hookSource = validate_device ?? settings.hook
+  const regionFallback = readRegionFallback(settings.regionFallback)
+  const cluster = new LiveCluster({
+    master: { id: `${hostname()}-${randomUUID().slice(0, 8)}`, version },
+    slaveGraceMs: settings.slaveGrace,
+    regionFallback,
+    publish: (type, data, scope) => {
+      metrics.events.inc({ type })
+      events.publish(type, data, scope)
+    },
+    saw: ({ project, device }, { where, why }) => registry.seen(project, device, { where, why }),
+    refused: (refusal) => {
+      metrics.refusals.inc({ code: refusal.code })
+      refused.note(refusal)
+      const { project, device, code, reason, remoteAddress } = refusal
+      if (project !== undefined && device !== undefined)
+        registry.seen(project, device, { where: remoteAddress, why: `refused: ${reason}` })
+      const scope = { source: remoteAddress, reason: code, ...(project === undefined ? {} : { project }) }
+      const type = REFUSED_EVENTS[code] ?? 'device.refused'
+      events.publish(
+        type,
+        { code, reason, remoteAddress, ...(device === undefined ? {} : { device }), ...shownKey(refusal) },
+        scope,
+      )
+    },
+    ask: (question) => askHook(question),
+    fixedPorts: async (region) => fixedPortsOf(registry, region, regionFallback),
+    store,
+    lastInvalidation: await store.lastInvalidation(),
+    log,
+  })
+  undo.push(() => cluster.close())
+  const metrics = createMasterMetrics(cluster)
+  const registry = new Registry({ store, cluster, log, authority: hookAuthority(hookSource) })
+  undo.push(() => registry.close())
+  const hook = await openHook(hookSource, {
+    registry,
+    cluster,
+    log,
+    secret: settings.hookSecret,
+    insecure: settings.insecureHttp,
+  })
+  undo.push(() => hook.close())
+  const askHook = createAskHook({
+    validate_device: hook.validate_device,
+    events,
+    log,
+    regionFallback,
+    concurrency: settings.hookConcurrency,
+    deadlineMs: settings.hookDeadline,
+    cacheTtlMs: settings.cacheTtl,
+    staleLimitMs: settings.staleLimit,
+    onKnown: (project, device) => registry.remember(project, device),
+    onAnswer: (outcome, ms) => {
+      metrics.hookAnswers.inc({ outcome })
+      metrics.hookSeconds.observe(ms / 1_000)
+    },
+  })
+  const api = await buildApi({
+    cluster,
+    registry,
+    refused,
+    tokens,
+    events,
+    metrics,
+    config: {
+      version,
+      trustProxy: settings.trustProxy,
+      connectRate: settings.connectRate,
+      connectBurst: settings.connectBurst,
+      connectToken: settings.connectToken,
+      metricsToken: settings.metricsToken,
+    },
+    log,
+    ready: () => ready,
+    https: readTls(settings),
+  })
+  undo.push(async () => api.close())
+  const links = new LinkServer({
+    cluster,
+    authenticate: async (bearer) => {
+      const principal = await tokens.check(bearer)
+      return principal && mayActAs(principal.role, 'slave') ? principal.tokenId : undefined
+    },
+    addressOf: addressBehindProxies(settings.trustProxy),
+  })
+  tokens.onRevoked((token) => links.revoked(token))
+  api.server.on('upgrade', (request, socket, head) => links.upgrade(request, socket, head))
+  await listen(api, settings)
+  undo.push(() => links.close())
+  const { address, port } = api.server.address() as AddressInfo
+  const url = `${settings.tlsCert === undefined ? 'http' : 'https'}://${formatHostPort(reachable(address), port)}`
+  ready = true
+  log.info({ url, store: store.id, hook: hook.name, version }, 'master ready')
+
+  let closing: Promise<void> | undefined
+  async function close(): Promise<void> {
+    ready = false
+    links.close()
+    await api.close()
+    cluster.close()
+    await hook.close()
+    await registry.close()
+    events.close()
+    await store.close()
+    log.info('master stopped')
+  }
+
+  return {
+    url,
+    dataDir: settings.data,
+    adminTokenFile: tokenFiles.admin.path,
+    slaveTokenFile: tokenFiles.slave.path,
+    slaveToken: readFileSync(tokenFiles.slave.path, 'utf8').trim(),
+    close: () => (closing ??= close()),
+    async reload() {
+      try {
+        const tls = readTls(settings)
+        if (tls) (api.server as unknown as TlsServer).setSecureContext(tls)
+        await hook.reload()
+        log.info('TLS files and hook read again')
+      } catch (error) {
+        log.error({ err: error }, 'reload failed; what was in force stays')
+      }
+    },
+  }
+}
+
+/** Refusals that concern no device have events of their own. */
+const REFUSED_EVENTS: Record<string, string> = { NEGOTIATION_FAILED: 'connection.negotiation-failed' }
+
+function shownKey(refusal: { username?: string | undefined }): object {
+  return refusal.username === undefined ? {} : { username: refusal.username }
+}
+
+function checkSettings(settings: MasterSettings): void {
+  const problems: string[] = []
+  if (settings.redis !== undefined)
+    problems.push('--redis: not built yet; leave it away to use the embedded store')
+  if ((settings.tlsCert === undefined) !== (settings.tlsKey === undefined))
+    problems.push('--tls-cert and --tls-key go together')
+  const safe = settings.tlsCert !== undefined || settings.insecureHttp || settings.trustProxy.length > 0
+  const { host, port } = settings.listen
+  if (!safe && !isLoopback(host))
+    problems.push(
+      `--listen ${formatHostPort(host, port)} is not loopback: give --tls-cert and --tls-key, name a --trust-proxy, or say --insecure-http`,
+    )
+  if (problems.length > 0)
+    throw new SshoalError('INVALID_CONFIG', problems.join('\n'), { details: { problems } })
+}
+
+function readTls({ tlsCert, tlsKey }: MasterSettings): ServerOptions | undefined {
+  if (tlsCert === undefined || tlsKey === undefined) return undefined
+  try {
+    const tls = { cert: readFileSync(tlsCert), key: readFileSync(tlsKey) }
+    createSecureContext(tls) // throws where the two do not fit, before anything is put in force
+    return tls
+  } catch (error) {
+    throw new SshoalError('TLS_UNUSABLE', `--tls-cert/--tls-key cannot be used: ${errorText(error)}`, {
+      cause: error,
+    })
+  }
+}
+
+async function listen(
+  api: Awaited<ReturnType<typeof buildApi>>,
+  { listen: { host, port } }: MasterSettings,
+): Promise<void> {
+  try {
+    await api.listen({ host, port })
+  } catch (error) {
+    throw new SshoalError(
+      'LISTEN_FAILED',
+      `cannot listen on ${formatHostPort(host, port)}: ${errorText(error)}`,
+      { cause: error },
+    )
+  }
+}
+
+/** A wildcard is no address to go to. */
+function reachable(address: string): string {
+  if (address === '0.0.0.0') return '127.0.0.1'
+  return address === '::' ? '::1' : address
+}
+
+/** Those of devices that may come to a slave of this region. */
+async function fixedPortsOf(
+  registry: Registry,
+  region: string | undefined,
+  fallback: ReadonlyMap<string, readonly string[]>,
+): Promise<FixedPort[]> {
+  const all = await registry.fixedPorts()
+  return all
+    .filter(
+      (owner) =>
+        owner.region === undefined ||
+        owner.region === region ||
+        (fallback.get(owner.region) ?? []).includes(region ?? ''),
+    )
+    .map(({ project, device, port }) => ({ project, device, port }))
+}
