@@ -73,13 +73,10 @@ export class AddressSet {
   #add(cidr: string): void {
     const [address = '', prefix, extra] = cidr.split('/')
     const family = isIP(address)
-    const bits = prefix === undefined ? (family === 6 ? 128 : 32) : Number(prefix)
-    if (
-      family === 0 ||
-      extra !== undefined ||
-      !/^\d{1,3}$/.test(String(bits)) ||
-      bits > (family === 6 ? 128 : 32)
-    )
+    const most = family === 6 ? 128 : 32
+    const bits = prefix === undefined ? most : Number(prefix)
+    // The text is checked, not the number: "10.0.0.0/" must not become /0, which is everybody.
+    if (family === 0 || extra !== undefined || !/^\d{1,3}$/.test(prefix ?? '0') || bits > most)
       throw new SshoalError(
         'INVALID_CIDR',
         `"${cidr}" is not a CIDR block: write 192.0.2.0/24 or 2001:db8::/32`,
