@@ -216,7 +216,7 @@ describe('sshoal device', () => {
 test('sshoal slave drain speaks REST, with seconds', async () => {
   const peer = await startRestPeer(() => ({ tunnels: 3 }))
   const { out } = await run(['slave', 'drain', 'eu-1', '--over', '90s'], { env: { SSHOAL_URL: peer.url } })
-  expect(out).toBe('eu-1 is draining, 3 tunnels to move\n')
+  expect(out).toBe('eu-1 is draining, tunnels to move 3\n')
   expect(peer.asked[0]).toMatchObject({ path: '/cluster/slaves/eu-1/drain', body: '{"seconds":90}' })
 })
 
@@ -236,5 +236,5 @@ test('sshoal recheck names a bad key before it asks anybody', async () => {
   const env = { SSHOAL_URL: peer.url }
   expect((await run(['recheck', '/nowhere.pub'], { env })).err).toContain('/nowhere.pub')
   expect(peer.asked).toEqual([])
-  expect((await run(['recheck', KEY], { env })).out).toBe('1 rechecked, 1 tunnels cut\n')
+  expect((await run(['recheck', KEY], { env })).out).toBe('rechecked 1, tunnels cut 1\n')
 })

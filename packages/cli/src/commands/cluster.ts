@@ -61,6 +61,6 @@ function describe(session: Session, { masters, slaves, totals }: Cluster): strin
     ],
     slaves,
   )
-  const total = `${totals.slaves} slaves, ${totals.tunnels} tunnels, ${totals.reserved} reserved\n`
+  const total = `slaves ${totals.slaves}, tunnels ${totals.tunnels}, reserved ${totals.reserved}\n`
   return `${masterTable}\n${slaveTable}\n${total}`
 }

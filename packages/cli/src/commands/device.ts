@@ -121,12 +121,10 @@ const kick = verb({
   async run({ values, operands, context }) {
     const [id = ''] = operands
     const session = new Session(values, context)
-    const answer = await session.rest.call<{ kicked?: boolean }>(`/devices/${segment(id)}/kick`, {
+    const answer = await session.rest.call(`/devices/${segment(id)}/kick`, {
       method: 'POST',
     })
-    return session.print(answer, () =>
-      answer?.kicked === false ? `${id} had no tunnel\n` : `${id} kicked\n`,
-    )
+    return session.print(answer, () => `${id} kicked\n`)
   },
 })
 
@@ -138,10 +136,10 @@ const recheck = verb({
   async run({ values, operands, context }) {
     const [id = ''] = operands
     const session = new Session(values, context)
-    const answer = await session.rest.call<{ cut?: number }>(`/devices/${segment(id)}/recheck`, {
+    const answer = await session.rest.call<{ cut: number }>(`/devices/${segment(id)}/recheck`, {
       method: 'POST',
     })
-    return session.print(answer, () => `${id} rechecked, ${answer?.cut ?? 0} tunnels cut\n`)
+    return session.print(answer, () => `${id} rechecked, tunnels cut ${answer.cut}\n`)
   },
 })
 

@@ -21,10 +21,10 @@ export const slaveDrain = verb({
   async run({ values, operands, context }) {
     const [id = ''] = operands
     const session = new Session(values, context)
-    const answer = await session.rest.call<{ tunnels?: number }>(`/cluster/slaves/${segment(id)}/drain`, {
+    const answer = await session.rest.call<{ tunnels: number }>(`/cluster/slaves/${segment(id)}/drain`, {
       method: 'POST',
-      json: { seconds: values.over / 1_000 },
+      json: { seconds: Math.ceil(values.over / 1_000) },
     })
-    return session.print(answer, () => `${id} is draining, ${answer?.tunnels ?? 0} tunnels to move\n`)
+    return session.print(answer, () => `${id} is draining, tunnels to move ${answer.tunnels}\n`)
   },
 })

@@ -24,7 +24,7 @@ const create = verb({
       values: ['admin', 'operator', 'integrator', 'user', 'slave'] as const,
       fallback: 'operator',
     }),
-    label: option.text({ describe: 'what it is for' }),
+    label: option.text({ describe: 'what it is for; unset: the role' }),
     expires: option.text({
       describe: 'when it ends: a duration from now, such as 90d, or a date; unset: never',
       placeholder: 'WHEN',
@@ -36,8 +36,9 @@ const create = verb({
     'sshoal token create --role operator --expires 90d',
   ],
   async run({ values, context }) {
-    const session = new Session(values, context)
-    const { role, label, project } = values
+    // The project is the token's, which may be `*`; the call itself concerns none.
+    const session = new Session({ ...values, project: undefined }, context)
+    const { role, label = role, project } = values
     const expiresAt = values.expires === undefined ? undefined : readEnd(values.expires)
     const answer = await session.rest.call<Token & { token: string }>('/tokens', {
       method: 'POST',

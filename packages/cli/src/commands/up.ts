@@ -1,6 +1,6 @@
 // `sshoal up`: a whole cluster on this machine: a master in this process, one slave beside it or several as workers.
 import { existsSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 
 import { option, type Options } from '@sshoal/shared'
 
@@ -61,7 +61,14 @@ export function up(roles: Roles): Verb {
         },
       })
       await writeKnownHosts(master, log)
-      const start = { program: context.program, cwd: context.cwd, master, slaves: slaves.ready }
+      const { program, cwd } = context
+      const places = {
+        url: master.url,
+        dataDir: resolve(cwd, master.dataDir),
+        adminTokenFile: resolve(cwd, master.adminTokenFile),
+        slaveTokenFile: resolve(cwd, master.slaveTokenFile),
+      }
+      const start = { program, cwd, master: places, slaves: slaves.ready }
       context.terminal.out(first ? await firstStartText(start) : laterStartText(start))
       return await ending
     },
