@@ -10,6 +10,7 @@ import type { LibraryHostKey, Offer, Protocol } from './library.ts'
 import { DisconnectReason, Message } from './message.ts'
 import { findMismatch, guessedRight, readProposal } from './negotiation.ts'
 import type { Proposal } from './negotiation.ts'
+import { holdPackets, releasePackets, usePacketMemory } from './patches/packet-memory.ts'
 import { useCheapX25519 } from './patches/x25519.ts'
 import type { SshEndError } from './ssh-server.ts'
 import { WireError, message } from './wire.ts'
@@ -22,6 +23,8 @@ const MAX_UNSENT_BEFORE_LOGIN = 256 * 1024
 /** ssh2's server never starts a key exchange by itself; RFC 4253 §9 recommends one per gigabyte and hour. */
 const REKEY_BYTES = 1024 ** 3
 const REKEY_MS = 3_600_000
+/** Bytes of one turn that are written without waiting for its end. */
+const FLUSH_BYTES = 128 * 1024
 /** How long the peer has to read our DISCONNECT and to close. */
 const LINGER_MS = 1000
 
@@ -56,7 +59,8 @@ export class Transport {
   #owner: TransportOwner
   #protocol: Protocol
   #ended = false
-  #corked = false
+  #out: Buffer[] = []
+  #outBytes = 0
   #identified = false
   #sendExtInfo = false
   #queuedBytes = 0
@@ -234,6 +238,7 @@ export class Transport {
     this.#bytesSinceKeys = 0
     this.#queuedBytes = 0
     this.#keysAt = performance.now()
+    usePacketMemory(this.#protocol._cipher)
     // The rest of the finished exchange is garbage that ssh2 would keep as long as the connection lives.
     this.#protocol._kex = { sessionID: this.sessionId } as Protocol['_kex']
     if (this.#sendExtInfo) {
@@ -283,25 +288,48 @@ export class Transport {
     this.send(message(Message.UNIMPLEMENTED, this.#protocol._decipher.inSeqno - 1))
   }
 
+  /** The packets of one turn leave in one system call. */
   #write(data: Buffer): void {
-    const { socket } = this
-    if (this.#ended && !socket.writable) return
+    if (!this.socket.writable) return
     this.#bytesSinceKeys += data.length
-    if (!this.#corked) {
-      // The packets of one turn leave in one system call.
-      this.#corked = true
-      socket.cork()
-      process.nextTick(() => {
-        this.#corked = false
-        socket.uncork()
-      })
+    if (this.#out.length === 0) {
+      holdPackets()
+      process.nextTick(this.#flush)
     }
-    socket.write(data)
-    if (socket.writableLength <= CONGESTED_BYTES || this.#ended) return
+    const last = this.#out.at(-1)
+    if (last?.buffer === data.buffer && last.byteOffset + last.length === data.byteOffset) {
+      this.#out[this.#out.length - 1] = Buffer.from(last.buffer, last.byteOffset, last.length + data.length)
+    } else {
+      this.#out.push(data)
+    }
+    this.#outBytes += data.length
+    if (this.#outBytes >= FLUSH_BYTES) this.#flush()
+  }
+
+  #flush = (): void => {
+    const out = this.#out
+    const first = out[0]
+    if (first === undefined) return
+    this.#out = []
+    this.#outBytes = 0
+    const { socket } = this
+    // What has to wait behind other bytes is copied, so that a stalled peer holds no slab of packets for it.
+    const copy = socket.writableLength > 0
+    if (out.length === 1) {
+      socket.write(copy ? Buffer.from(first) : first)
+    } else {
+      socket.cork()
+      for (const data of out) socket.write(copy ? Buffer.from(data) : data)
+      socket.uncork()
+    }
+    const unsent = socket.writableLength
+    // Zero means that the kernel has it all; a write that completes later counts until then.
+    releasePackets(copy || unsent === 0)
+    if (unsent <= CONGESTED_BYTES || this.#ended) return
     // ssh2 ignores what write() returns: a peer that asks and never reads makes it grow without end.
     const limit = this.loggedIn ? this.#settings.maxUnsentBytes : MAX_UNSENT_BEFORE_LOGIN
-    if (socket.writableLength > limit) this.#tooMuchUnsent()
-    else if (socket.writableLength > STOP_READING_BYTES) socket.pause()
+    if (unsent > limit) this.#tooMuchUnsent()
+    else if (unsent > STOP_READING_BYTES) socket.pause()
   }
 
   #tooMuchUnsent(): void {
@@ -325,6 +353,7 @@ export class Transport {
     this.#ended = true
     const { socket } = this
     this.#protocol.cleanup()
+    this.#flush()
     this.#owner.onEnd(error)
     if (socket.destroyed) return
     // Half-closed, a black-holed peer would hold the socket in FIN-WAIT for ever, so the end is ours.
