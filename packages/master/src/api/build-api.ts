@@ -1,4 +1,5 @@
 import type { ServerOptions } from 'node:https'
+import type { Socket } from 'node:net'
 
 // The REST interface as a Fastify that does not listen yet. One plugin per resource; what they need comes in from outside.
 // The slave link shares its server and is none of its business.
@@ -65,12 +66,13 @@ export async function buildApi(deps: ApiDeps): Promise<Api> {
     forceCloseConnections: 'idle' as const,
     routerOptions: { maxParamLength: 1_024 },
     frameworkErrors: (error: Error, _request: unknown, reply: FastifyReply) => sendError(error, reply),
-    clientErrorHandler: (_error: Error, socket: import('node:net').Socket) => {
-      if (!socket.writable) return socket.destroy()
+    clientErrorHandler: (_error: Error, socket: Socket) => {
       const body = JSON.stringify({ error: 'that is not an HTTP request', code: 'INVALID_REQUEST' })
-      socket.end(
-        `HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
-      )
+      if (!socket.writable) socket.destroy()
+      else
+        socket.end(
+          `HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
+        )
     },
   }
   const app = (deps.https ? Fastify({ ...options, https: deps.https }) : Fastify(options)) as unknown as Api
@@ -89,7 +91,7 @@ export async function buildApi(deps: ApiDeps): Promise<Api> {
 
   await documentation(api, config.version)
   await api.register(async (guarded) => {
-    guard(guarded as unknown as Api, deps.tokens)
+    guard(guarded, deps.tokens)
     const plugins = [
       connectRoutes,
       clusterRoutes,

@@ -85,11 +85,16 @@ export async function deviceImportRoutes(api: Api, { registry, refused }: ApiDep
     async (request) => ({
       refused: refused
         .list(projectFilter(request, request.query.project))
-        .map(({ publicKey: _, firstAt, lastAt, username, project, device, ...rest }) => ({
-          ...rest,
-          ...(username === undefined ? {} : { username }),
-          ...(project === undefined ? {} : { project }),
-          ...(device === undefined ? {} : { device }),
+        .map(({ fingerprint, key, code, reason, remoteAddress, count, firstAt, lastAt, ...rest }) => ({
+          fingerprint,
+          key,
+          code,
+          reason,
+          remoteAddress,
+          count,
+          ...(rest.username === undefined ? {} : { username: rest.username }),
+          ...(rest.project === undefined ? {} : { project: rest.project }),
+          ...(rest.device === undefined ? {} : { device: rest.device }),
           firstAt: new Date(firstAt).toISOString(),
           lastAt: new Date(lastAt).toISOString(),
         })),

@@ -21,11 +21,11 @@ export async function eventRoutes(api: Api, { events, tokens }: ApiDeps): Promis
   const open = new Set<OpenStream>()
 
   const stopListening = tokens.onRevoked((tokenId) => {
-    for (const { stream, principal } of [...open]) if (principal.tokenId === tokenId) stream.end()
+    for (const { stream, principal } of open) if (principal.tokenId === tokenId) stream.end()
   })
   api.addHook('preClose', async () => {
     stopListening()
-    for (const { stream } of [...open]) stream.end()
+    for (const { stream } of open) stream.end()
   })
 
   api.get(

@@ -96,5 +96,7 @@ function explain(problem: {
       path: `${problem.instancePath}/${String(name)}`,
       message: 'is missing',
     }))
-  return [{ path: problem.instancePath || '/', message: problem.message }]
+  // What stands beside the known fields has the schema `false`.
+  const message = problem.keyword === 'boolean' ? 'is not a known field' : problem.message
+  return [{ path: problem.instancePath || '/', message }]
 }

@@ -30,10 +30,17 @@ export async function tokenRoutes(api: Api, { tokens, log }: ApiDeps): Promise<v
         operationId: 'createToken',
         tags,
         summary: 'Mint a token; its secret is shown this once',
+        querystring: Type.Object(ProjectQuery),
         body: Type.Object(
           {
             role: RoleBody,
-            label: Type.String({ minLength: 1, maxLength: 255, description: 'What it is for.' }),
+            label: Type.Optional(
+              Type.String({
+                minLength: 1,
+                maxLength: 255,
+                description: 'What it is for; default: the role.',
+              }),
+            ),
             project: Type.Optional(
               Type.String({
                 pattern: '^([a-z0-9-]{1,63}|\\*)$',
@@ -57,8 +64,8 @@ export async function tokenRoutes(api: Api, { tokens, log }: ApiDeps): Promise<v
       const endsAt = expiresAt === undefined ? undefined : readTime(expiresAt)
       const minted = await tokens.mint({
         role,
-        label,
-        project: projectOf(request.body.project),
+        label: label ?? role,
+        project: projectOf(request.body.project ?? request.query.project),
         ...(endsAt === undefined ? {} : { expiresAt: endsAt }),
       })
       log.info(

@@ -154,7 +154,7 @@ export class Events {
     }
     this.#ring.push(event)
     if (this.#ring.length - this.#first > this.#keep) this.#dropOldest()
-    for (const subscriber of [...this.#subscribers]) subscriber(event)
+    for (const subscriber of this.#subscribers) subscriber(event)
   }
 
   #expire(): void {

@@ -57,7 +57,7 @@ export class RefusedKeys {
   /** Newest first. A project sees its own and those that are nobody's. */
   list(project?: string): RefusedKey[] {
     return [...this.#entries.values()]
-      .reverse()
+      .toReversed()
       .filter((entry) => project === undefined || entry.project === undefined || entry.project === project)
   }
 

@@ -1,6 +1,7 @@
 // The devices and their keys: create, find, change, remove. Every change is durable before the cluster hears of it,
 // and the cluster has dropped what it cached before the caller hears that it is done. Knows no REST and no links.
 import { errorText, SshoalError, type Log } from '@sshoal/shared'
+import { LRUCache } from 'lru-cache'
 
 import type { Cluster } from '../cluster/cluster.ts'
 import {
@@ -64,6 +65,8 @@ export class Registry {
   readonly #deps: RegistryDeps
   readonly #now: () => number
   readonly #seen: LastSeen
+  /** So that a login of a known device costs no write. */
+  readonly #remembered = new LRUCache<string, true>({ max: 50_000 })
 
   constructor(deps: RegistryDeps) {
     this.#deps = deps
@@ -140,6 +143,7 @@ export class Registry {
         { type: 'remove', ref: { ...ref, kind: 'seen' } },
       ])
       if (!outcome.done) continue
+      this.#remembered.delete(`${ref.project}\0${ref.id}`)
       if (device.ports) this.#portsChanged()
       return this.#invalidate(device.keys)
     }
@@ -198,6 +202,9 @@ export class Registry {
 
   /** The hook let a device in: it is listed from now on, with `source: "hook"` unless the store knows it. */
   remember(project: string, id: string): void {
+    const name = `${project}\0${id}`
+    if (this.#deps.authority === 'store' || this.#remembered.has(name)) return
+    this.#remembered.set(name, true)
     this.#seen.remember(project, id)
   }
 

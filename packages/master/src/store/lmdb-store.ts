@@ -1,7 +1,7 @@
 // The embedded store: LMDB in one folder, one process at a time. Writes of one tick share one commit.
 // A commit is on the disk before its promise resolves (no overlapping sync), so what was acknowledged survives a kill -9.
 import { randomUUID } from 'node:crypto'
-import { chmodSync, mkdirSync } from 'node:fs'
+import { chmodSync, closeSync, existsSync, mkdirSync, openSync, readSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 
 import { errorText, SshoalError } from '@sshoal/shared'
@@ -41,6 +41,7 @@ export async function openLmdbStore(dataDir: string): Promise<Store> {
   }
   const lock = await lockStore(dir)
   try {
+    checkDataFile(join(dir, 'data.mdb'))
     const root = open({ path: dir, encoding: 'json', overlappingSync: false, maxDbs: 4 })
     for (const file of ['data.mdb', 'lock.mdb']) chmodSync(join(dir, file), 0o600)
     const meta = root.openDB<unknown, string>({ name: 'meta', encoding: 'json' })
@@ -51,6 +52,20 @@ export async function openLmdbStore(dataDir: string): Promise<Store> {
     if (error instanceof SshoalError) throw error
     throw new SshoalError('STORE_FAILED', `cannot open ${dir}: ${errorText(error)}`, { cause: error })
   }
+}
+
+/** LMDB ends the process when it maps a file that is none of its own; its mark is at byte 24 (mdb.c, MDB_meta). */
+function checkDataFile(path: string): void {
+  if (!existsSync(path) || statSync(path).size === 0) return
+  const head = Buffer.alloc(28)
+  const file = openSync(path, 'r')
+  readSync(file, head)
+  closeSync(file)
+  if (head.readUInt32LE(24) !== 0xbeefc0de)
+    throw new SshoalError(
+      'STORE_FAILED',
+      `${path} is not a store; move it away, or name another --data folder`,
+    )
 }
 
 /** The store's id; writes id and schema into a new one. */

@@ -90,7 +90,7 @@ export class Tokens {
       limit: LIST_LIMIT,
     })
     return page.records
-      .map(({ value: { hash: _, ...token } }) => token)
+      .map(({ value }) => withoutHash(value))
       .filter((token) => project === undefined || token.project === project)
       .sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
   }
@@ -101,7 +101,7 @@ export class Tokens {
     if (!found || (project !== undefined && found.value.project !== project)) return false
     const outcome = await this.#store.transact([{ type: 'remove', ref: refOf(id), expect: 'present' }])
     if (!outcome.done) return false
-    for (const listener of [...this.#listeners]) listener(id)
+    for (const listener of this.#listeners) listener(id)
     return true
   }
 
@@ -110,6 +110,11 @@ export class Tokens {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
   }
+}
+
+function withoutHash(record: TokenRecord): Token {
+  const { id, role, project, label, createdAt, expiresAt } = record
+  return { id, role, project, label, createdAt, ...(expiresAt === undefined ? {} : { expiresAt }) }
 }
 
 function refOf(id: string): RecordRef {
