@@ -30,10 +30,7 @@ export async function holdRole(
       stoppedAt = performance.now()
       role.log.info({ signal }, 'stopping')
       role.close().then(
-        () => {
-          role.log.info('stopped')
-          resolve(0)
-        },
+        () => resolve(0),
         (error: unknown) => {
           role.log.error({ err: error }, 'stopping failed')
           resolve(1)
@@ -45,10 +42,9 @@ export async function holdRole(
     // A worker without its supervisor would be looked after by nobody.
     source.on('disconnect', () => stop('SIGTERM'))
     source.on('SIGHUP', () => {
-      role.reload().then(
-        () => role.log.info('reloaded'),
-        (error: unknown) => role.log.error({ err: error }, 'reloading failed, going on as before'),
-      )
+      role.reload().catch((error: unknown) => {
+        role.log.error({ err: error }, 'reloading failed, going on as before')
+      })
     })
   })
 }

@@ -34,6 +34,7 @@ class Worker {
   #timer: NodeJS.Timeout | undefined
   #waitMs: number
   #stopping = false
+  #ready = false
   #gone: Promise<void> = Promise.resolve()
 
   constructor(settings: SupervisorSettings, index: number, process: WorkerProcess) {
@@ -69,8 +70,9 @@ class Worker {
     })
   }
 
+  /** One that is still starting would die of anything but SIGTERM, and reads everything anew anyway. */
   signal(name: NodeJS.Signals): void {
-    this.#child?.kill(name)
+    if (this.#ready || name === 'SIGTERM') this.#child?.kill(name)
   }
 
   /** Resolves when its process is gone. */
@@ -85,6 +87,8 @@ class Worker {
     const { script, args, execArgv, env } = this.#process
     const child = fork(script, args, { execArgv, env, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
     this.#child = child
+    this.#ready = false
+    child.once('message', () => (this.#ready = true))
     this.#gone = new Promise((resolve) => {
       child.once('exit', () => resolve())
       child.once('error', () => resolve())
