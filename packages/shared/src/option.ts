@@ -57,7 +57,7 @@ function many<T>(
     secret: false,
     read: (texts) =>
       texts
-        .flatMap((text) => text.split(','))
+        .flatMap((text) => text.split(',').map((part) => part.trim()))
         .filter((text) => text !== '')
         .map(parse),
   }

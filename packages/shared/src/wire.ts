@@ -11,6 +11,8 @@ import { MAX_FRAME_BYTES, PING_EVERY_MS, REQUEST_DEADLINE_MS, SILENT_AFTER_MS } 
 import { errorText, SshoalError } from './sshoal-error.ts'
 
 const SLICE_MS = 8
+/** Often enough that a loss is noticed within SILENT_AFTER_MS, not a ping later. */
+const CHECK_EVERY_MS = 1_000
 const FLUSH_BYTES = 512 * 1024
 const MAX_QUEUED_BYTES = 8 * MAX_FRAME_BYTES
 
@@ -85,6 +87,11 @@ export class Wire<Out extends Speech, In extends Speech> {
   #incomingBytes = 0
   #working = false
   #lastHeardAt = performance.now()
+  #pingedAt = performance.now()
+  /** We said good-bye: what still comes is not for us. */
+  #closing = false
+  /** The socket is gone, what came before is still being worked off. */
+  #gone: { code: number; reason: string } | undefined
   #ended = false
   /** Messages of a type that this version does not know; they were ignored. */
   unknownMessages = 0
@@ -96,8 +103,11 @@ export class Wire<Out extends Speech, In extends Speech> {
     this.#socket.on('message', (data, isBinary) => this.#receive(data as Buffer, isBinary))
     this.#socket.on('ping', () => this.#heard())
     this.#socket.on('pong', () => this.#heard())
-    this.#socket.on('close', (code, reason) => this.#end(code, reason.toString()))
-    this.#liveness = setInterval(() => this.#checkLiveness(), PING_EVERY_MS)
+    this.#socket.on('close', (code, reason) => {
+      if (this.#working && !this.#closing) this.#gone = { code, reason: reason.toString() }
+      else this.#end(code, reason.toString())
+    })
+    this.#liveness = setInterval(() => this.#checkLiveness(), CHECK_EVERY_MS)
   }
 
   get open(): boolean {
@@ -148,8 +158,10 @@ export class Wire<Out extends Speech, In extends Speech> {
 
   /** Sends what is queued, then closes; a peer that does not close within 1 s is dropped. */
   close(code: CloseCode, reason: string): void {
-    if (this.#ended) return
+    if (this.#ended || this.#closing) return
     this.#flush()
+    this.#closing = true
+    this.#incoming = []
     // RFC 6455 §5.5: a control frame carries at most 125 bytes, two of them the code.
     this.#socket.close(
       code,
@@ -190,31 +202,40 @@ export class Wire<Out extends Speech, In extends Speech> {
     this.#lastHeardAt = performance.now()
   }
 
+  /** True as well where the next look would come too late. */
+  #silent(): boolean {
+    return performance.now() - this.#lastHeardAt > SILENT_AFTER_MS - CHECK_EVERY_MS
+  }
+
   #checkLiveness(): void {
-    if (performance.now() - this.#lastHeardAt > SILENT_AFTER_MS) {
+    if (this.#silent()) {
       // A process that was stopped for a while must read what waits in its socket before it judges the other side.
       setImmediate(() => {
-        if (performance.now() - this.#lastHeardAt > SILENT_AFTER_MS) this.terminate()
+        if (this.#silent()) this.terminate()
       })
       return
     }
+    if (performance.now() - this.#pingedAt < PING_EVERY_MS - CHECK_EVERY_MS / 2) return
+    this.#pingedAt = performance.now()
     if (this.#socket.readyState === WebSocket.OPEN) this.#socket.ping()
   }
 
   #receive(data: Buffer, isBinary: boolean): void {
     this.#heard()
+    if (this.#closing) return
     if (isBinary) return this.close(CLOSE.BAD_FRAME, 'frames are text')
     this.#incoming.push(data)
     this.#incomingBytes += data.length
     if (this.#incomingBytes > MAX_QUEUED_BYTES) return this.close(CLOSE.BAD_FRAME, 'too much at once')
     if (this.#working) return
     this.#working = true
-    this.#work()
+    // Not at once: what else is in this read, a ping above all, comes first.
+    setImmediate(() => this.#work())
   }
 
   #work(): void {
     const until = performance.now() + SLICE_MS
-    while (this.#incoming.length > 0 && !this.#ended) {
+    while (this.#incoming.length > 0 && !this.#ended && !this.#closing) {
       const data = this.#incoming.shift()
       if (!data) break
       this.#incomingBytes -= data.length
@@ -225,6 +246,7 @@ export class Wire<Out extends Speech, In extends Speech> {
       }
     }
     this.#working = false
+    if (this.#gone) this.#end(this.#gone.code, this.#gone.reason)
   }
 
   #readFrame(data: Buffer): void {
@@ -236,7 +258,7 @@ export class Wire<Out extends Speech, In extends Speech> {
     }
     if (!Array.isArray(frame)) return this.#bad('a frame is not a list of messages')
     for (const message of frame as unknown[]) {
-      if (this.#ended) return
+      if (this.#ended || this.#closing) return
       if (!Array.isArray(message) || typeof message[0] !== 'string')
         return this.#bad('a message is not [type, body]')
       this.#readMessage(message[0], message[1], message[2])
@@ -261,11 +283,16 @@ export class Wire<Out extends Speech, In extends Speech> {
     }
     const problem = check(body)
     if (problem) return this.#bad(`${type}: ${problem}`)
-    onRequest[type as keyof In['requests']](body as never).then(
-      (answer) => this.#queue(JSON.stringify(['=', answer, number])),
-      (error: unknown) =>
-        this.#answerError(number, error instanceof SshoalError ? error.code : 'INTERNAL', errorText(error)),
-    )
+    void this.#answer(() => onRequest[type as keyof In['requests']](body as never), number)
+  }
+
+  /** Also where the handler throws before it returns a promise: the other side's requests never end this process. */
+  async #answer(handle: () => Promise<unknown>, number: number): Promise<void> {
+    try {
+      this.#queue(JSON.stringify(['=', await handle(), number]))
+    } catch (error) {
+      this.#answerError(number, error instanceof SshoalError ? error.code : 'INTERNAL', errorText(error))
+    }
   }
 
   /** A handler's own fault is logged and costs that message, never the process or the link. */
