@@ -1,5 +1,5 @@
 // How this command was started: what starts another of its kind, and what a person types to call it again.
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, realpathSync } from 'node:fs'
 import { delimiter, dirname, join, relative } from 'node:path'
 
 export interface Program {
@@ -19,14 +19,20 @@ export function shellWord(word: string): string {
 
 /** `npx sshoal` in a checkout, `sshoal` when it is installed, else the path of the script. */
 export function spellingOf(script: string, cwd: string, path: string): string {
+  const real = relative(realPath(cwd), realPath(script))
   const local = relative(cwd, script)
-  if (['bin/sshoal', 'packages/cli/src/main.ts', 'dist/sshoal.mjs'].includes(local) && isCheckout(cwd))
+  if (['bin/sshoal', 'packages/cli/src/main.ts', 'dist/sshoal.mjs'].includes(real) && isCheckout(cwd))
     return 'npx sshoal'
   if (script.endsWith('/sshoal')) {
     if (path.split(delimiter).includes(dirname(script))) return 'sshoal'
     return shellWord(local.startsWith('..') ? script : local.includes('/') ? local : `./${local}`)
   }
   return `node ${shellWord(local.startsWith('..') ? script : local)}`
+}
+
+/** npx starts a link to the script from a folder of its own. */
+function realPath(path: string): string {
+  return existsSync(path) ? realpathSync(path) : path
 }
 
 function isCheckout(folder: string): boolean {

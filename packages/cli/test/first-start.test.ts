@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -62,6 +62,11 @@ test('a command is spelled as it can be called again', () => {
   onTestFinished(() => rmSync(checkout, { recursive: true }))
   writeFileSync(join(checkout, 'package.json'), '{"name":"sshoal"}')
   expect(spellingOf(join(checkout, 'packages/cli/src/main.ts'), checkout, '')).toBe('npx sshoal')
+  mkdirSync(join(checkout, 'bin'))
+  writeFileSync(join(checkout, 'bin/sshoal'), '')
+  const link = join(checkout, 'elsewhere')
+  symlinkSync(join(checkout, 'bin/sshoal'), link)
+  expect(spellingOf(link, checkout, checkout)).toBe('npx sshoal')
   expect(spellingOf('/usr/local/bin/sshoal', '/home', '/usr/bin:/usr/local/bin')).toBe('sshoal')
   expect(spellingOf('/opt/sshoal/bin/sshoal', '/home', '/usr/bin')).toBe('/opt/sshoal/bin/sshoal')
   expect(spellingOf('/opt/sshoal/dist/sshoal.mjs', '/opt', '/usr/bin')).toBe('node sshoal/dist/sshoal.mjs')

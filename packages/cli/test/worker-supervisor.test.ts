@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -21,7 +21,7 @@ function journal(): Journal {
   const file = join(folder, 'journal')
   return {
     lines: (what) =>
-      readFileSync(file, 'utf8')
+      (existsSync(file) ? readFileSync(file, 'utf8') : '')
         .split('\n')
         .filter((line) => line.includes(` ${what} `)),
     settings: (workers) => ({
