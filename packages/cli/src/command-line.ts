@@ -25,7 +25,7 @@ export async function runCommandLine(
       getErrHelpWidth: () => context.terminal.width ?? 100,
       outputError: (text, write) => write(text.replace(/^error: /, 'sshoal: ')),
     })
-    .helpOption('--help', 'show this help')
+    .helpOption('-h, --help', 'show this help')
     .helpCommand('help [COMMAND]', 'show the help of a command')
     .exitOverride()
     .enablePositionalOptions()
@@ -43,7 +43,7 @@ export async function runCommandLine(
   } catch (error) {
     // The parser has already printed its own; help and version that were asked for are no errors.
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
-    context.terminal.err(`sshoal: ${errorText(error)}\n`)
+    context.terminal.err(`sshoal: ${errorText(error).replaceAll('\n', '\nsshoal: ')}\n`)
     if (!(error instanceof SshoalError)) context.terminal.err(`${stackOf(error)}\n`)
     return error instanceof SshoalError && error.code === 'INVALID_CONFIG' ? 2 : 1
   }
@@ -59,7 +59,10 @@ interface Acts {
 }
 
 function addNode(parent: Command, node: Verb | Group, acts: Acts): void {
-  const command = parent.command(node.name).helpOption('--help', 'show this help').enablePositionalOptions()
+  const command = parent
+    .command(node.name)
+    .helpOption('-h, --help', 'show this help')
+    .enablePositionalOptions()
   command.description(node.summary)
   if ('members' in node) {
     command.helpCommand(false)

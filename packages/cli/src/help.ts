@@ -20,7 +20,7 @@ interface Entry {
 /** The `Options` and `Examples` sections of one verb, wrapped to `width` columns. */
 export function helpTail(verb: Verb, width = 100): string {
   const entries = Object.entries(verb.options).flatMap(([name, option]) => optionEntries(name, option))
-  entries.push({ term: '--help', text: 'Show this help' })
+  entries.push({ term: '-h, --help', text: 'Show this help' })
   const parts = [section('Options:', entries, width)]
   if (verb.operands?.length)
     parts.unshift(

@@ -1,11 +1,14 @@
 // The `sshoal` command. Alone here: arguments, environment, signals and exit codes of this process.
-import { masterOptions, startMaster } from '@sshoal/master'
+import type { MasterSettings } from '@sshoal/master'
+import { masterOptions } from '@sshoal/master/options'
 import { createLog } from '@sshoal/shared'
-import { slaveOptions, startSlave } from '@sshoal/slave'
+import type { SlaveSettings } from '@sshoal/slave'
+import { slaveOptions } from '@sshoal/slave/options'
 
 import { runCommandLine } from './command-line.ts'
 import { commandTree } from './command-tree.ts'
 import { spellingOf } from './program.ts'
+import type { Roles } from './roles.ts'
 import { holdRole } from './signals.ts'
 import { processTerminal } from './terminal.ts'
 import { version } from './version.ts'
@@ -32,8 +35,18 @@ process.on('unhandledRejection', fail)
 // `sshoal tunnels | head`: the reader has seen enough.
 stdout.on('error', (error: NodeJS.ErrnoException) => (error.code === 'EPIPE' ? process.exit(0) : fail(error)))
 
+// The roles are loaded when one is started: a verb over REST must not wait for them.
+const roles: Roles = {
+  masterOptions,
+  slaveOptions,
+  startMaster: async (values, deps) =>
+    (await import('@sshoal/master')).startMaster(values as MasterSettings, deps),
+  startSlave: async (values, deps) =>
+    (await import('@sshoal/slave')).startSlave(values as SlaveSettings, deps),
+}
+
 exit(
-  await runCommandLine(commandTree({ masterOptions, slaveOptions, startMaster, startSlave }), argv.slice(2), {
+  await runCommandLine(commandTree(roles), argv.slice(2), {
     terminal: processTerminal(process),
     env,
     cwd,
