@@ -1,6 +1,6 @@
-// The production build: our packages in one file, dist/sshoal.mjs; what npm installs stays in node_modules, because
+// The production build: our packages in dist/sshoal.mjs and the parts that it loads when they are needed; what npm installs stays in node_modules, because
 // native parts, TypeScript hooks and the API page are read from there at run time.
-import { readFile, rm } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { isBuiltin } from 'node:module'
 import { relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -9,7 +9,6 @@ import { build } from 'esbuild'
 
 const root = new URL('../', import.meta.url)
 const dist = new URL('dist/', root)
-await rm(dist, { recursive: true, force: true })
 
 /** Every import by name that is not ours; where npm did not hoist one, by its place below the package that asked for it. */
 const dependencies = {
@@ -29,7 +28,11 @@ const dependencies = {
 const result = await build({
   absWorkingDir: fileURLToPath(root),
   entryPoints: ['packages/cli/src/main.ts'],
-  outfile: 'dist/sshoal.mjs',
+  outdir: 'dist',
+  entryNames: 'sshoal',
+  chunkNames: '[name]-[hash]',
+  outExtension: { '.js': '.mjs' },
+  splitting: true,
   bundle: true,
   platform: 'node',
   format: 'esm',
@@ -40,8 +43,9 @@ const result = await build({
   plugins: [dependencies],
 })
 
-const [output] = Object.entries(result.metafile.outputs).filter(([file]) => file.endsWith('.mjs'))
+const code = Object.entries(result.metafile.outputs).filter(([file]) => file.endsWith('.mjs'))
+const bytes = code.reduce((sum, [, output]) => sum + output.bytes, 0)
 const manifest = JSON.parse(await readFile(new URL('package.json', root), 'utf8'))
 process.stdout.write(
-  `${manifest.name} ${manifest.version}: ${output[0]}, ${Math.round(output[1].bytes / 1024)} KiB\n`,
+  `${manifest.name} ${manifest.version}: dist/sshoal.mjs, ${Math.round(bytes / 1024)} KiB in ${code.length} files\n`,
 )

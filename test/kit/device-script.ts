@@ -38,7 +38,9 @@ export interface DeviceScript extends Started {
 
 // All that the script may use beside its clients.
 const TOOLS =
-  'awk cat chmod cp date dirname grep head kill ln mkdir mkfifo mv od rm sed sh sleep tail tr uname'.split(' ')
+  'awk cat chmod cp date dirname grep head kill ln mkdir mkfifo mv od rm sed sh sleep tail tr uname'.split(
+    ' ',
+  )
 
 const CLIENTS = {
   openssh: { ssh: '/usr/bin/ssh', 'ssh-keygen': '/usr/bin/ssh-keygen' },
@@ -73,7 +75,9 @@ function equip({ shell = 'dash', client = 'openssh', fetcher = 'curl', programs 
 }
 
 function commandLine(shell: Machine['shell'], args: string[]): [string, string[]] {
-  return shell === 'ash' ? ['/usr/bin/busybox', ['ash', deviceScript, ...args]] : ['/usr/bin/dash', [deviceScript, ...args]]
+  return shell === 'ash'
+    ? ['/usr/bin/busybox', ['ash', deviceScript, ...args]]
+    : ['/usr/bin/dash', [deviceScript, ...args]]
 }
 
 function environment(options: DeviceScriptOptions): Record<string, string | undefined> {

@@ -29,13 +29,14 @@ export interface Sshoal extends Started {
   logged(msg: string, isMeant?: (line: LogLine) => boolean, within?: number): Promise<LogLine>
 }
 
-const SOURCE = new URL('../../packages/cli/src/main.ts', import.meta.url).pathname
+/** Made by build.ts. */
+const BUILT = new URL('../../dist/sshoal.mjs', import.meta.url).pathname
 
 function commandLine(args: string[], options: SshoalOptions): string[] {
   // The loader by its path: the command runs in a folder of the test's, and `tsx` itself would put a
   // process between our signals and sshoal.
   const loader = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
-  const cli = options.cli ?? SOURCE
+  const cli = options.cli ?? BUILT
   return [...(options.execArgv ?? []), ...(cli.endsWith('.ts') ? ['--import', loader] : []), cli, ...args]
 }
 
