@@ -17,6 +17,8 @@ const dependencies = {
     build.onResolve({ filter: /^[^./]/ }, async ({ path, kind, importer, resolveDir, pluginData }) => {
       if (kind === 'entry-point' || path.startsWith('@sshoal/') || pluginData === 'ours') return undefined
       if (isBuiltin(path)) return { path, external: true }
+      // Pure code in hundreds of small files: inside the bundle it loads in a tenth of the time.
+      if (/^(typebox|lru-cache)(\/|$)/.test(path)) return undefined
       const found = await build.resolve(path, { kind, importer, resolveDir, pluginData: 'ours' })
       if (found.errors.length > 0) return found
       const place = relative(fileURLToPath(dist), found.path)

@@ -97,7 +97,7 @@ test('the operator adds a device and sees its tunnel with the `sshoal` command a
   const key = await makeKey(folder)
   const env = { SSHOAL_URL: cluster.master.url, SSHOAL_TOKEN: cluster.master.adminToken }
   const sshoal = (...args: string[]) => runSshoal(args, { env, cwd: folder })
-  expect(await sshoal('device', 'add', 'barn', `${key.path}.pub`)).toMatchObject({ status: 0 })
+  expect(await sshoal('device', 'add', 'barn', '--key', `${key.path}.pub`)).toMatchObject({ status: 0 })
   await openDevice({ slave, key }).port()
   await eventually(async () => {
     expect((await sshoal('tunnels')).stdout).toContain('barn')

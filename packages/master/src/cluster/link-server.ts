@@ -37,8 +37,8 @@ export class LinkServer {
   /** The handler of the HTTP server's `upgrade` event. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     socket.on('error', () => socket.destroy())
-    const { pathname } = new URL(request.url ?? '/', 'http://localhost')
-    if (pathname !== '/slaves') return refuse(socket, 404, 'there is no WebSocket here')
+    // Not `new URL`, which throws on some of what a stranger may send, such as "//".
+    if (request.url?.split('?')[0] !== '/slaves') return refuse(socket, 404, 'there is no WebSocket here')
     const offered = request.headers['sec-websocket-protocol'] ?? ''
     if (!offered.split(',').some((name) => name.trim() === SUBPROTOCOL))
       return refuse(socket, 400, `the subprotocol is ${SUBPROTOCOL}`)
@@ -87,5 +87,7 @@ function refuse(socket: Duplex, status: number, error: string): void {
     `content-length: ${Buffer.byteLength(body)}`,
     'connection: close',
   ]
+  // A stranger who keeps his side open must not keep a descriptor.
+  socket.once('finish', () => socket.destroy())
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`)
 }

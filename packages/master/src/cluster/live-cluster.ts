@@ -76,6 +76,10 @@ export interface LiveClusterDeps {
 export class LiveCluster implements Cluster {
   readonly deps: LiveClusterDeps
   readonly #slaves = new Map<string, SlaveRecord>()
+  /** The same as a list, which a choice may go through more than once. */
+  #candidates: readonly SlaveRecord[] = []
+  /** Slaves that were let in for the first time and whose snapshot is still being read. */
+  readonly #joining = new Map<string, SlaveRecord>()
   readonly #tunnels = new TunnelTable(BUCKETS)
   readonly #perProject = new Map<string, number>()
   readonly #contests = new Contests()
@@ -95,7 +99,7 @@ export class LiveCluster implements Cluster {
   // ---- what the rest of the master asks (cluster.ts)
 
   slot(request: SlotRequest): Slot | undefined {
-    const slave = selectSlave(this.#slaves.values(), request, this.deps.regionFallback)
+    const slave = selectSlave(this.#candidates, request, this.deps.regionFallback)
     if (!slave) {
       this.counters.noSlave++
       return undefined
@@ -211,9 +215,14 @@ export class LiveCluster implements Cluster {
     return { store: this.deps.store.id, number: this.#invalidation }
   }
 
-  /** The slave of this id, linked or in its grace. */
+  /** The slave of this id: linked, in its grace, or still handing in its snapshot. */
   slave(id: string): SlaveRecord | undefined {
-    return this.#slaves.get(id)
+    return this.#slaves.get(id) ?? this.#joining.get(id)
+  }
+
+  /** A link was proven: its tunnels enter the view from now on, and leave it with the link. */
+  joining(slave: SlaveRecord): void {
+    if (this.#slaves.get(slave.id) !== slave) this.#joining.set(slave.id, slave)
   }
 
   /** A link was proven and its snapshot read: `slave` speaks for its id from now on. */
@@ -221,7 +230,9 @@ export class LiveCluster implements Cluster {
     clearTimeout(this.#graces.get(slave.id))
     this.#graces.delete(slave.id)
     const isNew = !this.#slaves.has(slave.id)
+    this.#joining.delete(slave.id)
     this.#slaves.set(slave.id, slave)
+    this.#candidates = [...this.#slaves.values()]
     const { id, region, tunnels } = slave
     this.deps.publish(isNew ? 'slave.ready' : 'slave.synced', {
       slave: id,
@@ -234,11 +245,18 @@ export class LiveCluster implements Cluster {
 
   /** The link broke. A `bye` leaves at once, anything else gets the grace. */
   left(slave: SlaveRecord, link: string, bye: string | undefined): void {
-    if (slave.link !== link || this.#slaves.get(slave.id) !== slave || this.#closed) return
+    if (slave.link !== link || this.#closed) return
     slave.lose()
+    if (this.#joining.get(slave.id) === slave) {
+      this.#joining.delete(slave.id)
+      for (const tunnel of slave.table.values()) this.#remove(tunnel, 'its slave left before it had joined')
+      return
+    }
+    if (this.#slaves.get(slave.id) !== slave) return
     if (bye !== undefined) return this.#drop(slave, bye)
     this.deps.publish('slave.stale', { slave: slave.id, tunnels: slave.tunnels })
     this.deps.log.warn({ slave: slave.id, graceMs: this.deps.slaveGraceMs }, 'slave stale')
+    clearTimeout(this.#graces.get(slave.id))
     this.#graces.set(
       slave.id,
       setTimeout(() => this.#drop(slave, 'the slave was lost'), this.deps.slaveGraceMs),
@@ -292,10 +310,10 @@ export class LiveCluster implements Cluster {
     this.#remove(tunnel, reason)
   }
 
-  /** A snapshot is complete: what the slave no longer named is gone. */
-  keepOnly(slave: SlaveRecord, named: ReadonlySet<string>): void {
+  /** A snapshot is complete: what the slave did not name, by holder and epoch, is gone. */
+  keepOnly(slave: SlaveRecord, named: ReadonlyMap<string, number>): void {
     for (const tunnel of slave.table.values())
-      if (!named.has(tunnel.key)) this.#remove(tunnel, 'gone when its slave came back')
+      if (named.get(tunnel.key) !== tunnel.epoch) this.#remove(tunnel, 'gone when its slave came back')
   }
 
   async admit(slave: SlaveRecord, question: AdmitQuestion): Promise<AdmitAnswer> {
@@ -391,6 +409,7 @@ export class LiveCluster implements Cluster {
     if (this.#slaves.get(slave.id) !== slave || slave.wire) return
     const { tunnels } = slave
     this.#slaves.delete(slave.id)
+    this.#candidates = [...this.#slaves.values()]
     for (const tunnel of slave.table.values()) this.#remove(tunnel, reason)
     this.deps.publish('slave.lost', { slave: slave.id, tunnels, reason })
     this.deps.log.warn({ slave: slave.id, tunnels, reason }, 'slave lost')

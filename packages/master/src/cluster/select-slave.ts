@@ -24,7 +24,7 @@ export type RegionFallback = ReadonlyMap<string, readonly string[]>
  * by id. Only ready slaves with room take part; a reservation orders slaves, it never makes one full. Undefined: none.
  */
 export function selectSlave<C extends Candidate>(
-  slaves: Iterable<C>,
+  slaves: readonly C[],
   wish: Wish,
   fallback: RegionFallback,
 ): C | undefined {
@@ -37,7 +37,7 @@ export function selectSlave<C extends Candidate>(
 }
 
 function leastBusy<C extends Candidate>(
-  slaves: Iterable<C>,
+  slaves: readonly C[],
   region: string | undefined,
   port: number | undefined,
 ): C | undefined {

@@ -43,10 +43,13 @@ export class SlaveLink {
   #deadline: NodeJS.Timeout
   #hello: Hello | undefined
   #slave: SlaveRecord | undefined
-  #named = new Set<string>()
-  #lost: Lost[] = []
-  /** Snapshot chunks that wait until the hello was judged. */
-  #chunks: { tunnels: Tunnel[]; last: boolean }[] = []
+  /** The epochs of the snapshot, by holder. */
+  readonly #named = new Map<string, number>()
+  readonly #lost: Lost[] = []
+  /** What came while the hello was being judged. */
+  readonly #early: ((slave: SlaveRecord) => void)[] = []
+  /** The snapshot was read to its end: from here on deltas count, also before the welcome. */
+  #synced = false
   #welcomed = false
   #bye: string | undefined
 
@@ -77,43 +80,31 @@ export class SlaveLink {
     return {
       hello: (hello) => this.#greet(hello),
       snapshot: (chunk) => {
-        if (!this.#hello || this.#welcomed) return this.#refuse(CLOSE.BAD_FRAME, 'a snapshot out of order')
-        this.#chunks.push(chunk)
-        if (this.#slave) this.#readChunks(this.#slave)
+        if (!this.#hello) return this.#refuse(CLOSE.BAD_FRAME, 'a snapshot before the hello')
+        this.#inTurn((slave) => this.#readChunk(slave, chunk))
       },
-      'tunnel.up': (tunnel) => {
-        const slave = this.#speaker()
-        const loss = slave && cluster.up(slave, tunnel, { announced: false })
-        // Cut over this very link, so that the order with the slave's own messages stays right.
-        if (loss)
-          void this.#wire
-            .request('cut', { ...holderOf(tunnel), epoch: tunnel.epoch, ...loss })
-            .catch(() => {})
-      },
-      'tunnel.changed': ({ epoch, forwards, ...holder }) => {
-        const slave = this.#speaker()
-        if (slave) cluster.changed(slave, holder, epoch, forwards)
-      },
-      'tunnel.down': ({ epoch, reason, ...holder }) => {
-        const slave = this.#speaker()
-        if (slave) cluster.down(slave, holder, epoch, reason)
-      },
-      refused: (refusal) => {
-        const slave = this.#speaker()
-        if (slave) cluster.deps.refused({ ...refusal, remoteAddress: refusal.remoteAddress })
-      },
-      contested: ({ remoteAddress, incumbentAddress, ...holder }) => {
-        const slave = this.#speaker()
-        if (slave) cluster.contested(slave, holder, remoteAddress, incumbentAddress)
-      },
-      status: (status) => {
-        const slave = this.#speaker()
-        if (slave) slave.status = status
-      },
-      draining: ({ draining }) => {
-        const slave = this.#speaker()
-        if (slave) cluster.drainingChanged(slave, draining)
-      },
+      'tunnel.up': (tunnel) =>
+        this.#delta((slave) => {
+          const loss = cluster.up(slave, tunnel, { announced: false })
+          // Cut over this very link, so that the order with the slave's own messages stays right.
+          if (loss)
+            void this.#wire
+              .request('cut', { ...holderOf(tunnel), epoch: tunnel.epoch, ...loss })
+              .catch(() => {})
+        }),
+      'tunnel.changed': ({ epoch, forwards, ...holder }) =>
+        this.#delta((slave) => cluster.changed(slave, holder, epoch, forwards)),
+      'tunnel.down': ({ epoch, reason, ...holder }) =>
+        this.#delta((slave) => cluster.down(slave, holder, epoch, reason)),
+      refused: (refusal) =>
+        this.#delta(() => cluster.deps.refused({ ...refusal, remoteAddress: refusal.remoteAddress })),
+      contested: ({ remoteAddress, incumbentAddress, ...holder }) =>
+        this.#delta((slave) => cluster.contested(slave, holder, remoteAddress, incumbentAddress)),
+      status: (status) =>
+        this.#delta((slave) => {
+          slave.status = status
+        }),
+      draining: ({ draining }) => this.#delta((slave) => cluster.drainingChanged(slave, draining)),
       bye: ({ reason }) => {
         this.#bye = reason
       },
@@ -122,7 +113,7 @@ export class SlaveLink {
 
   #requests(): SlaveRequestHandlers {
     return {
-      who: (question) => {
+      who: async (question) => {
         const slave = this.#required()
         const region = slave.region === undefined ? {} : { slaveRegion: slave.region }
         return this.#cluster.deps.ask({ ...question, slave: slave.id, ...region })
@@ -131,18 +122,25 @@ export class SlaveLink {
     }
   }
 
-  /** The slave, if this link speaks for it. */
-  #speaker(): SlaveRecord | undefined {
-    if (!this.#welcomed || this.#slave?.link !== this.#link) {
-      this.#cluster.counters.dropped++
-      return undefined
-    }
-    return this.#slave
+  /** Now, or when the hello was judged; always in the order in which things came. */
+  #inTurn(change: (slave: SlaveRecord) => void): void {
+    if (this.#slave) change(this.#slave)
+    else this.#early.push(change)
+  }
+
+  /** A change counts after the snapshot, and as long as this link speaks for its slave. */
+  #delta(change: (slave: SlaveRecord) => void): void {
+    if (!this.#hello) return void this.#cluster.counters.dropped++
+    this.#inTurn((slave) => {
+      if (this.#synced && slave.link === this.#link) change(slave)
+      else this.#cluster.counters.dropped++
+    })
   }
 
   #required(): SlaveRecord {
-    const slave = this.#speaker()
-    if (!slave) throw new SshoalError('NOT_WELCOMED', 'this link does not speak for a slave')
+    const slave = this.#slave
+    if (!slave || !this.#welcomed || slave.link !== this.#link)
+      throw new SshoalError('NOT_WELCOMED', 'this link does not speak for a slave')
     return slave
   }
 
@@ -169,36 +167,41 @@ export class SlaveLink {
 
   async #accept(hello: Hello): Promise<void> {
     const known = this.#cluster.slave(hello.id)
+    const older = known?.wire
     if (known && !sameHostKey(known.hello, hello)) {
-      if (
-        known.hello.instance !== hello.instance &&
-        known.wire &&
-        (await known.wire.alive(INCUMBENT_DEADLINE_MS))
-      )
-        return this.#refuse(
-          CLOSE.ID_TAKEN,
-          `another slave with another host key is called ${hello.id}; give one of them another --id`,
-        )
+      if (known.hello.instance !== hello.instance && older) {
+        if (await older.alive(INCUMBENT_DEADLINE_MS))
+          return this.#refuse(
+            CLOSE.ID_TAKEN,
+            `another slave with another host key is called ${hello.id}; give one of them another --id`,
+          )
+        // Meanwhile it may have gone, or another link may have come: then all is different.
+        if (this.#cluster.slave(hello.id) !== known || known.wire !== older) return this.#accept(hello)
+      }
       this.#cluster.deps.publish('slave.host-key-changed', { slave: hello.id, address: this.#seenAddress })
     }
     if (!this.#wire.open) return
-    const older = known?.wire
     if (known) known.relink(hello, this.#link, this.#wire, this.#seenAddress)
     this.#slave = known ?? new SlaveRecord(hello, this.#link, this.#wire, this.#seenAddress)
+    this.#cluster.joining(this.#slave)
     older?.close(CLOSE.REPLACED, 'a newer link of this slave took over')
-    this.#readChunks(this.#slave)
+    for (const change of this.#early.splice(0)) change(this.#slave)
   }
 
-  #readChunks(slave: SlaveRecord): void {
-    for (const { tunnels, last } of this.#chunks.splice(0)) {
-      this.#deadline.refresh()
-      for (const tunnel of tunnels) {
-        this.#named.add(holderKey(tunnel))
-        const loss = this.#cluster.up(slave, tunnel, { announced: true })
-        if (loss) this.#lost.push({ ...holderOf(tunnel), epoch: tunnel.epoch, ...loss })
-      }
-      if (last) void this.#welcome(slave)
+  #readChunk(slave: SlaveRecord, { tunnels, last }: { tunnels: Tunnel[]; last: boolean }): void {
+    if (this.#synced) return this.#refuse(CLOSE.BAD_FRAME, 'a snapshot out of order')
+    if (slave.link !== this.#link) return
+    this.#deadline.refresh()
+    for (const tunnel of tunnels) {
+      this.#named.set(holderKey(tunnel), tunnel.epoch)
+      const loss = this.#cluster.up(slave, tunnel, { announced: true })
+      if (loss) this.#lost.push({ ...holderOf(tunnel), epoch: tunnel.epoch, ...loss })
     }
+    if (!last) return
+    this.#synced = true
+    this.#cluster.keepOnly(slave, this.#named)
+    this.#named.clear()
+    void this.#welcome(slave)
   }
 
   async #welcome(slave: SlaveRecord): Promise<void> {
@@ -209,8 +212,6 @@ export class SlaveLink {
     if (!fixedPorts) return this.#refuse(CLOSE.GOING_AWAY, 'the store cannot be read')
     if (!this.#wire.open || slave.link !== this.#link) return
     clearTimeout(this.#deadline)
-    this.#cluster.keepOnly(slave, this.#named)
-    this.#named = new Set()
     this.#welcomed = true
     this.#wire.send('welcome', {
       link: this.#link,
