@@ -20,19 +20,41 @@ export function temporaryFolder(): { path: string; remove(): void } {
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) }
 }
 
-export interface PartsOptions {
+export interface RoomsOptions {
   authority?: 'store' | 'hook'
+}
+
+export interface PartsOptions extends RoomsOptions {
   config?: Partial<ApiConfig>
   https?: ApiDeps['https']
 }
 
-export async function startParts(options: PartsOptions = {}) {
+/** Store, registry and tokens, without REST. */
+export async function startRooms(options: RoomsOptions = {}) {
   const folder = temporaryFolder()
   const store = await openLmdbStore(folder.path)
   const cluster = new FakeCluster()
   const log = silentLog()
   const registry = new Registry({ store, cluster, log, authority: options.authority ?? 'store' })
   const tokens = new Tokens(store)
+  return {
+    log,
+    store,
+    cluster,
+    registry,
+    tokens,
+    async close(): Promise<void> {
+      await registry.close()
+      await store.close()
+      folder.remove()
+    },
+  }
+}
+
+/** All of it, with a REST interface that does not listen. */
+export async function startParts(options: PartsOptions = {}) {
+  const rooms = await startRooms(options)
+  const { store, cluster, registry, tokens, log } = rooms
   const events = new Events()
   const refused = new RefusedKeys()
   const metrics = createMasterMetrics(cluster)
@@ -83,9 +105,7 @@ export async function startParts(options: PartsOptions = {}) {
     async close(): Promise<void> {
       await api.close()
       events.close()
-      await registry.close()
-      await store.close()
-      folder.remove()
+      await rooms.close()
     },
   }
 }

@@ -2,13 +2,17 @@
 // tsx reads both, in development and in the built product alike; every load is a fresh instance of the file and its own imports.
 import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
 import { errorText, SshoalError, type Log } from '@sshoal/shared'
+import { register as registerCommonJs } from 'tsx/cjs/api'
 import { register } from 'tsx/esm/api'
 
 import type { Hook, ValidateDevice } from './hook.ts'
+
+const NAMESPACE = 'sshoal-hook-'
 
 /** Throws HOOK_LOAD_FAILED: no such file, it cannot be read as a module, it exports no `validate_device`. */
 export async function loadHook(file: string, log: Log): Promise<Hook> {
@@ -37,14 +41,23 @@ async function load(path: string): Promise<ValidateDevice> {
   let loaded: unknown
   try {
     const url = pathToFileURL(path).href
-    const loader = register({ namespace: randomUUID() })
-    loaded = await loader.import(url, url)
+    const namespace = `${NAMESPACE}${randomUUID()}`
+    forgetCommonJs()
+    // A folder without "type": "module" is CommonJS to Node, whatever its files say; then its imports are `require`.
+    registerCommonJs({ namespace })
+    loaded = await register({ namespace }).import(url, url)
   } catch (error) {
     throw failed(path, errorText(error), error)
   }
   const found = findExport(loaded)
   if (!found) throw failed(path, 'it does not export a function validate_device')
   return found
+}
+
+/** Node finds a relative `require` again by folder and name alone, so what an earlier load left there must go. */
+function forgetCommonJs(): void {
+  const { cache } = createRequire(import.meta.url)
+  for (const name of Object.keys(cache)) if (name.includes(`?namespace=${NAMESPACE}`)) delete cache[name]
 }
 
 /** Named, or on the default export; a CommonJS module's exports arrive one `default` deeper. */

@@ -24,12 +24,14 @@ export interface TokenFiles {
  * revoked, gets a new token, and the one of that label before is revoked. Throws TOKEN_FILE.
  */
 export async function ensureTokenFiles(dataDir: string, tokens: Tokens): Promise<TokenFiles> {
-  // Only an empty store takes a file's word: in any other, a token that is missing was revoked.
-  const isNew = (await tokens.list()).length === 0
-  return {
+  // Only a new store takes a file's word: in any other, a token that is missing was revoked.
+  const isNew = !(await tokens.hasStarted())
+  const files = {
     admin: await ensure(dataDir, 'admin', tokens, isNew),
     slave: await ensure(dataDir, 'slave', tokens, isNew),
   }
+  await tokens.noteStarted()
+  return files
 }
 
 async function ensure(dataDir: string, role: Role, tokens: Tokens, isNew: boolean): Promise<TokenFile> {

@@ -35,6 +35,7 @@ export interface MintedToken extends Token {
 
 /** Nobody's: an unknown id is compared too, so that it takes as long as a wrong secret. */
 const NO_HASH = hashSecret('')
+const STARTED: RecordRef = { kind: 'mark', project: ALL_PROJECTS, id: 'token-files' }
 const LIST_LIMIT = 10_000
 
 export class Tokens {
@@ -103,6 +104,15 @@ export class Tokens {
     if (!outcome.done) return false
     for (const listener of this.#listeners) listener(id)
     return true
+  }
+
+  /** Whether a master has started on this store before. */
+  async hasStarted(): Promise<boolean> {
+    return (await this.#store.get(STARTED)) !== undefined
+  }
+
+  async noteStarted(): Promise<void> {
+    await this.#store.transact([{ type: 'put', ref: STARTED, value: true }])
   }
 
   /** Calls back with the id of every token that is revoked, after it is. Returns what ends that. */
