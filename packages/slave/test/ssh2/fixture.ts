@@ -96,7 +96,7 @@ export async function startServer(
       clients.push(client)
       client.on('error', () => {})
       await new Promise<void>((resolve, reject) => {
-        client.once('ready', resolve)
+        client.once('ready', () => resolve(void client.setNoDelay(true)))
         client.once('error', reject)
         client.once('close', () => reject(new Error('closed before ready')))
         client.connect({ host: '127.0.0.1', port, username: 'u', privateKey: loginKey, ...config })
