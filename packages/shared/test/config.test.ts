@@ -172,7 +172,7 @@ test('any texts are values or named problems, as many as there are bad options',
   const pick = fc.record(
     Object.fromEntries(
       Object.keys(good).map((name) => [name, fc.constantFrom('good', 'bad', 'flag-bad', undefined)]),
-    ) as Record<string, fc.Arbitrary<'good' | 'bad' | 'flag-bad' | undefined>>,
+    ),
   )
   fc.assert(
     fc.property(pick, (picked) => {
