@@ -8,7 +8,7 @@ import type { Slot } from '../cluster/cluster.ts'
 import { mayActAs, sameText } from '../tokens/token.ts'
 import { authenticate, bearerOf } from './access.ts'
 import type { ApiDeps } from './build-api.ts'
-import { errors, type Api } from './schema.ts'
+import { errors, textAnswer, type Api } from './schema.ts'
 import { SourceRate } from './source-rate.ts'
 
 const ConnectQuery = Type.Object({
@@ -59,8 +59,7 @@ export async function connectRoutes(api: Api, deps: ApiDeps): Promise<void> {
         description:
           'With `?format=text` or `Accept: text/plain` the answer is lines: first `host port`, then one known_hosts line per host key.',
         querystring: ConnectQuery,
-        produces: ['application/json', 'text/plain'],
-        response: { 200: SlotBody, ...errors(400, 401, 429, 503) },
+        response: { 200: textAnswer('The slot.', 'text/plain', SlotBody), ...errors(400, 401, 429, 503) },
       },
       handler: async (request, reply) => {
         const waitMs = rate.take(request.ip)

@@ -6,7 +6,7 @@ import type { Principal } from '../tokens/token.ts'
 import { principalOf, projectFilter, ProjectQuery } from './access.ts'
 import type { ApiDeps } from './build-api.ts'
 import { EventStream } from './event-stream.ts'
-import { errors, type Api } from './schema.ts'
+import { errors, textAnswer, type Api } from './schema.ts'
 
 /** The longest that a Node timer can wait. */
 const MAX_TIMER_MS = 2 ** 31 - 1
@@ -39,12 +39,11 @@ export async function eventRoutes(api: Api, { events, tokens }: ApiDeps): Promis
         summary: 'What happens, as server-sent events',
         description:
           '`Last-Event-ID` (or `?lastEventId=`) resumes behind that event; an id that is gone gets `events.gap` first. Refusals fold to one per source and reason a minute, with a count.',
-        produces: ['text/event-stream'],
         querystring: Type.Object({
           lastEventId: Type.Optional(Type.String({ maxLength: 30 })),
           ...ProjectQuery,
         }),
-        response: errors(400, 401, 403),
+        response: { 200: textAnswer('The stream.', 'text/event-stream'), ...errors(400, 401, 403) },
       },
     },
     async (request, reply) => {

@@ -5,7 +5,7 @@ import { Type } from 'typebox'
 import { mayActAs, sameText } from '../tokens/token.ts'
 import { authenticate, bearerOf } from './access.ts'
 import type { ApiDeps } from './build-api.ts'
-import { errors, type Api } from './schema.ts'
+import { errors, textAnswer, type Api } from './schema.ts'
 
 const StatusBody = Type.Object({
   status: Type.String(),
@@ -60,8 +60,7 @@ export async function healthRoutes(api: Api, { config, metrics, ready, tokens }:
         operationId: 'getMetrics',
         tags,
         summary: 'Numbers for Prometheus; with --metrics-token it asks for that token, or an operator’s',
-        produces: ['text/plain'],
-        response: errors(401),
+        response: { 200: textAnswer('The numbers.', 'text/plain'), ...errors(401, 403) },
       },
     },
     async (request, reply) => {
@@ -70,7 +69,7 @@ export async function healthRoutes(api: Api, { config, metrics, ready, tokens }:
         if (!mayActAs(principal.role, 'operator'))
           throw new SshoalError('FORBIDDEN', 'this needs the metrics token, or a token of role operator')
       }
-      return reply.type(metrics.registry.contentType).send((await metrics.registry.metrics()) as never)
+      return reply.type(metrics.registry.contentType).send(await metrics.registry.metrics())
     },
   )
 }

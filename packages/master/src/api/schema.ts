@@ -52,6 +52,17 @@ export function errors<S extends number>(...statuses: S[]): Record<S, typeof err
   return Object.fromEntries(entries) as Record<S, typeof errorRef>
 }
 
+/** A good answer in other forms than JSON; `json`: in that form too. */
+export function textAnswer(description: string, type: string, json?: TSchema): object {
+  return {
+    description,
+    content: {
+      ...(json ? { 'application/json': { schema: json } } : {}),
+      [type]: { schema: Type.String() },
+    },
+  }
+}
+
 /** A body must be exactly its schema; texts of a query or path become the numbers that their schema asks for. */
 export const compileSchema: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
   const check = Compile(schema)

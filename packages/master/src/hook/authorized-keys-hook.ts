@@ -17,6 +17,8 @@ export interface AuthorizedKeysDeps {
 
 /** A file that is written in two steps is read once, when it has been quiet for so long. */
 const SETTLE_MS = 50
+/** Kubernetes changes a mounted file by turning this link beside it. */
+const MOUNTED = '..data'
 
 /** Throws HOOK_LOAD_FAILED where the file cannot be read at start; later the keys that were known stay. */
 export async function authorizedKeysHook(file: string, deps: AuthorizedKeysDeps): Promise<Hook> {
@@ -49,7 +51,7 @@ class AuthorizedKeysFile implements Hook {
     try {
       // Watched before it is read: a change in between is seen.
       this.#watcher = watch(dirname(this.#path), (_event, name) => {
-        if (name === null || name === basename(this.#path)) this.#changed()
+        if (name === null || name === basename(this.#path) || name === MOUNTED) this.#changed()
       })
       this.#watcher.on('error', (error) =>
         this.#deps.log.error(

@@ -4,14 +4,9 @@ import { errorText, SshoalError, type Log } from '@sshoal/shared'
 import { LRUCache } from 'lru-cache'
 
 import type { Cluster } from '../cluster/cluster.ts'
-import {
-  formatCursor,
-  type Change,
-  type Conflict,
-  type RecordRef,
-  type Store,
-  type StoredRecord,
-} from '../store/store.ts'
+import { formatCursor, type Change, type RecordRef, type Store, type StoredRecord } from '../store/store.ts'
+import { busy, conflictError, hookDevice } from './conflict.ts'
+import { matcher } from './device-search.ts'
 import {
   changeDevice,
   checkKeyCount,
@@ -304,42 +299,4 @@ function put(device: Device, expect: 'absent' | number): Change {
 /** What decides which port belongs to whom where. */
 function portsOf(device: Device): unknown {
   return [device.ports ?? [], device.ports ? device.region : undefined]
-}
-
-function matcher(q: string | undefined): (device: Device) => boolean {
-  if (q === undefined || q === '') return () => true
-  const wanted = q.toLowerCase()
-  const bare = wanted.replace(/[:.-]/g, '')
-  const hex = /^[0-9a-f]+$/.test(bare) ? bare : undefined
-  return (device) =>
-    [device.id, device.name, device.region].some((text) => text?.toLowerCase().includes(wanted)) ||
-    (hex !== undefined && device.mac?.includes(hex) === true)
-}
-
-function hookDevice(id: string): SshoalError {
-  return new SshoalError(
-    'HOOK_DEVICE',
-    `"${id}" is known by the hook alone: change it where the hook looks; here it can be kicked and rechecked`,
-  )
-}
-
-function busy(): SshoalError {
-  return new SshoalError('BUSY', 'the device is being changed by many at once; try again')
-}
-
-function conflictError(conflict: Conflict): SshoalError {
-  if (conflict.reason !== 'taken')
-    return new SshoalError('DEVICE_EXISTS', `there is a device "${conflict.ref.id}" already`)
-  const { claim, by, ref } = conflict
-  // Another project's devices are nobody's business here.
-  const details = { [claim.index]: claim.value, ...(by.project === ref.project ? { device: by.id } : {}) }
-  const holder = by.project === ref.project ? `device "${by.id}"` : 'a device of another project'
-  if (claim.index === 'fingerprint')
-    return new SshoalError('KEY_TAKEN', `the key ${claim.value} belongs to ${holder}`, { details })
-  if (claim.index === 'mac')
-    return new SshoalError('MAC_TAKEN', `the MAC ${claim.value} belongs to ${holder}`, { details })
-  const port = claim.value.slice(claim.value.lastIndexOf(':') + 1)
-  return new SshoalError('PORT_TAKEN', `port ${port} is fixed for ${holder}`, {
-    details: { ...details, port: Number(port) },
-  })
 }

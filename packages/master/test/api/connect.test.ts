@@ -46,7 +46,9 @@ describe('/connect', () => {
     for (const type of ['application/json', 'application/x-www-form-urlencoded', 'text/plain']) {
       const headers = { 'content-type': type }
       for (const payload of ['', '{', 'region=eu'])
-        expect((await parts.api.inject({ method: 'POST', url: '/connect', headers, payload })).statusCode).toBe(200)
+        expect(
+          (await parts.api.inject({ method: 'POST', url: '/connect', headers, payload })).statusCode,
+        ).toBe(200)
     }
   })
 
@@ -80,7 +82,8 @@ describe('/connect', () => {
 
   it('holds each source to its rate, and tells it when to come back', async () => {
     await start({ connectRate: 1, connectBurst: 3, trustProxy: ['127.0.0.1'] })
-    const ask = (source: string) => parts.api.inject({ url: '/connect', headers: { 'x-forwarded-for': source } })
+    const ask = (source: string) =>
+      parts.api.inject({ url: '/connect', headers: { 'x-forwarded-for': source } })
     const statuses = []
     for (let n = 0; n < 4; n++) statuses.push((await ask('203.0.113.5')).statusCode)
     expect(statuses).toEqual([200, 200, 200, 429])
@@ -94,7 +97,8 @@ describe('/connect', () => {
 
   it('believes no X-Forwarded-For of a stranger', async () => {
     await start({ connectRate: 1, connectBurst: 1 })
-    const ask = (source: string) => parts.api.inject({ url: '/connect', headers: { 'x-forwarded-for': source } })
+    const ask = (source: string) =>
+      parts.api.inject({ url: '/connect', headers: { 'x-forwarded-for': source } })
     expect((await ask('203.0.113.5')).statusCode).toBe(200)
     expect((await ask('203.0.113.6')).statusCode).toBe(429)
   })
@@ -102,7 +106,12 @@ describe('/connect', () => {
   it('asks for the connect token where one is set', async () => {
     await start({ connectToken: 'fl33t' })
     const ask = async (token?: string) =>
-      (await parts.api.inject({ url: '/connect', headers: token ? { authorization: `Bearer ${token}` } : {} })).statusCode
+      (
+        await parts.api.inject({
+          url: '/connect',
+          headers: token ? { authorization: `Bearer ${token}` } : {},
+        })
+      ).statusCode
     expect(await ask()).toBe(401)
     expect(await ask('wrong')).toBe(401)
     expect(await ask(await parts.token('user', 'default'))).toBe(401)

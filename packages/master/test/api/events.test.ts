@@ -37,7 +37,11 @@ async function follow(query = '', headers: Record<string, string> = {}, token = 
         const field = (name: string) => new RegExp(`^${name}: (.*)$`, 'm').exec(frame)?.[1]
         const data = field('data')
         if (data !== undefined)
-          events.push({ id: Number(field('id')), event: field('event') ?? '', data: JSON.parse(data) as Read['data'] })
+          events.push({
+            id: Number(field('id')),
+            event: field('event') ?? '',
+            data: JSON.parse(data) as Read['data'],
+          })
       }
     }
   }
@@ -57,7 +61,10 @@ describe('/cluster/events', () => {
     })
     parts.events.publish('tunnel.down', { device: 'a' })
     const id = first.events[0]?.id ?? 0
-    for (const resumed of [await follow('', { 'last-event-id': String(id) }), await follow(`?lastEventId=${id}`)])
+    for (const resumed of [
+      await follow('', { 'last-event-id': String(id) }),
+      await follow(`?lastEventId=${id}`),
+    ])
       await vi.waitFor(() => expect(resumed.events).toMatchObject([{ event: 'tunnel.down' }]))
   })
 
@@ -65,7 +72,9 @@ describe('/cluster/events', () => {
     parts.events.publish('slave.ready', { slave: 'a' })
     for (const id of ['0', '12', 'nonsense', '99999999999999999']) {
       const late = await follow('', { 'last-event-id': id })
-      await vi.waitFor(() => expect(late.events.map(({ event }) => event)).toEqual(['events.gap', 'slave.ready']))
+      await vi.waitFor(() =>
+        expect(late.events.map(({ event }) => event)).toEqual(['events.gap', 'slave.ready']),
+      )
       // Whoever comes back with the gap's own id is not told of a gap again.
       const again = await follow('', { 'last-event-id': String(late.events[0]?.id) })
       await vi.waitFor(() => expect(again.events.map(({ event }) => event)).toEqual(['slave.ready']))
@@ -100,7 +109,9 @@ describe('/cluster/events', () => {
       project: 'default',
       expiresAt: Date.now() + 300,
     })
-    await (await follow('', {}, secret)).ended
+    await (
+      await follow('', {}, secret)
+    ).ended
   })
 
   it('ends when the master stops, which does not wait for it', async () => {

@@ -81,21 +81,24 @@ describe('events', () => {
 
   it('lose no refusal in folding: the counts add up, whatever the times', () => {
     fc.assert(
-      fc.property(fc.array(fc.tuple(fc.integer({ min: 0, max: 90_000 }), fc.integer({ min: 0, max: 2 }))), (steps) => {
-        const { clock, events, seen } = timed()
-        for (const [wait, source] of steps) {
-          clock.now += wait
-          if (wait % 2) events.sweep()
-          events.publish('r', {}, { source: String(source), reason: 'x' })
-        }
-        for (let n = 0; n < 2; n++) {
-          clock.now += minute
-          events.sweep()
-        }
-        events.close()
-        const total = seen.reduce((sum, { data }) => sum + (data as { count: number }).count, 0)
-        expect(total).toBe(steps.length)
-      }),
+      fc.property(
+        fc.array(fc.tuple(fc.integer({ min: 0, max: 90_000 }), fc.integer({ min: 0, max: 2 }))),
+        (steps) => {
+          const { clock, events, seen } = timed()
+          for (const [wait, source] of steps) {
+            clock.now += wait
+            if (wait % 2) events.sweep()
+            events.publish('r', {}, { source: String(source), reason: 'x' })
+          }
+          for (let n = 0; n < 2; n++) {
+            clock.now += minute
+            events.sweep()
+          }
+          events.close()
+          const total = seen.reduce((sum, { data }) => sum + (data as { count: number }).count, 0)
+          expect(total).toBe(steps.length)
+        },
+      ),
       { numRuns: 50 },
     )
   })

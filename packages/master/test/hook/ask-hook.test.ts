@@ -25,7 +25,13 @@ function asking(validate_device: ValidateDevice, deps: Partial<AskHookDeps> = {}
     now: () => now,
     ...deps,
   })
-  const question = { publicKey: blob(1), username: 'pi', remoteAddress: '203.0.113.5', slave: 's1', slaveRegion: 'eu' }
+  const question = {
+    publicKey: blob(1),
+    username: 'pi',
+    remoteAddress: '203.0.113.5',
+    slave: 's1',
+    slaveRegion: 'eu',
+  }
   return { ask: (change: object = {}) => ask({ ...question, ...change }), published, known }
 }
 
@@ -97,7 +103,9 @@ describe('asking the hook', () => {
     ]) {
       const { ask, published, known } = asking(hook)
       expect(await ask()).toEqual({ outcome: 'outage', reason: 'database is away' })
-      expect(published).toMatchObject([{ type: 'hook.failed', data: { slave: 's1', reason: 'database is away' } }])
+      expect(published).toMatchObject([
+        { type: 'hook.failed', data: { slave: 's1', reason: 'database is away' } },
+      ])
       expect(known).toEqual([])
     }
   })
@@ -183,7 +191,11 @@ describe('asking the hook', () => {
     }
     const { ask: spread } = asking((_key, context) => ({ client_key: 'a', seen: { ...context }.username }))
     expect(await spread()).toMatchObject({ addressBound: true })
-    const { ask } = asking((_key, { remoteAddress }) => ({ client_key: 'a', cacheSeconds: 10, remoteAddress }))
+    const { ask } = asking((_key, { remoteAddress }) => ({
+      client_key: 'a',
+      cacheSeconds: 10,
+      remoteAddress,
+    }))
     expect(await ask()).toMatchObject({ cacheMs: 10_000, addressBound: true })
     const { ask: none } = asking((_key, { username }) => ({ client_key: username }))
     expect(await none()).toMatchObject({ cacheMs: 60_000, addressBound: false })

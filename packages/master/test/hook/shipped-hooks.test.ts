@@ -118,25 +118,32 @@ describe('a hook from a file', () => {
       ['common.cjs', 'exports.validate_device = () => ({ client_key: "a" })'],
       ['this.mjs', 'export default { id: "a", validate_device() { return { client_key: this.id } } }'],
     ]
-    for (const [name, text] of forms) expect(await ask(await open(write(name, text)), 1)).toEqual({ client_key: 'a' })
+    for (const [name, text] of forms)
+      expect(await ask(await open(write(name, text)), 1)).toEqual({ client_key: 'a' })
   })
 
-  it.each(['module', 'commonjs'])('is fresh after a reload, its own imports too, and stays where that fails (%s)', async (type) => {
-    write('package.json', JSON.stringify({ type }))
-    write('id.ts', 'export const id = "one"')
-    const file = write('hook.ts', 'import { id } from "./id.ts"; export const validate_device = () => ({ client_key: id })')
-    const hook = await open(file)
-    expect(await ask(hook, 1)).toEqual({ client_key: 'one' })
-    write('id.ts', 'export const id = "two"')
-    await hook.reload()
-    expect(await ask(hook, 1)).toEqual({ client_key: 'two' })
-    write('id.ts', 'export const id = = syntax')
-    await hook.reload()
-    expect(await ask(hook, 1)).toEqual({ client_key: 'two' })
-    rmSync(file)
-    await hook.reload()
-    expect(await ask(hook, 1)).toEqual({ client_key: 'two' })
-  })
+  it.each(['module', 'commonjs'])(
+    'is fresh after a reload, its own imports too, and stays where that fails (%s)',
+    async (type) => {
+      write('package.json', JSON.stringify({ type }))
+      write('id.ts', 'export const id = "one"')
+      const file = write(
+        'hook.ts',
+        'import { id } from "./id.ts"; export const validate_device = () => ({ client_key: id })',
+      )
+      const hook = await open(file)
+      expect(await ask(hook, 1)).toEqual({ client_key: 'one' })
+      write('id.ts', 'export const id = "two"')
+      await hook.reload()
+      expect(await ask(hook, 1)).toEqual({ client_key: 'two' })
+      write('id.ts', 'export const id = = syntax')
+      await hook.reload()
+      expect(await ask(hook, 1)).toEqual({ client_key: 'two' })
+      rmSync(file)
+      await hook.reload()
+      expect(await ask(hook, 1)).toEqual({ client_key: 'two' })
+    },
+  )
 
   it('is refused by name where it is missing, broken, or exports nothing of the kind', async () => {
     const broken: [string, RegExp][] = [
@@ -158,9 +165,16 @@ describe('a hook from a file', () => {
 describe('an authorized_keys file', () => {
   it('gives each key to the device that its comment names, and each bad line its number', () => {
     const { keys, problems } = readAuthorizedKeys(
-      ['# fleet', '', keyLine(1, 'pump'), keyLine(2), 'nonsense', `  ${keyLine(3, 'a b')}`, keyLine(1, 'other'), ''].join(
-        '\r\n',
-      ),
+      [
+        '# fleet',
+        '',
+        keyLine(1, 'pump'),
+        keyLine(2),
+        'nonsense',
+        `  ${keyLine(3, 'a b')}`,
+        keyLine(1, 'other'),
+        '',
+      ].join('\r\n'),
     )
     expect([...keys.values()].map(({ device }) => device)).toEqual(['pump'])
     expect(problems.map(({ line }) => line)).toEqual([4, 5, 6, 7])
@@ -182,7 +196,9 @@ describe('an authorized_keys file', () => {
     expect(await ask(hook, 1)).toEqual({ client_key: 'one' })
     writeFileSync(`${file}.new`, `${keyLine(2, 'two')}\n${keyLine(3, 'three')}\n`)
     renameSync(`${file}.new`, file)
-    await vi.waitFor(async () => expect(await ask(hook, 3)).toEqual({ client_key: 'three' }), { timeout: 5_000 })
+    await vi.waitFor(async () => expect(await ask(hook, 3)).toEqual({ client_key: 'three' }), {
+      timeout: 5_000,
+    })
     expect(await ask(hook, 1)).toBeUndefined()
     await vi.waitFor(() => expect(cluster.invalidated).toEqual([[fingerprint(1)]]), { timeout: 5_000 })
     // The same key under another name is another device.
@@ -202,15 +218,20 @@ describe('an authorized_keys file', () => {
     await expect(open(`authorized_keys:${file}`)).rejects.toMatchObject({ code: 'HOOK_LOAD_FAILED' })
   })
 
-  it('is followed through a symbolic link on reload', async () => {
-    const target = join(folder.path, 'v1')
-    writeFileSync(target, keyLine(1, 'one'))
-    const file = join(folder.path, 'authorized_keys')
-    symlinkSync(target, file)
-    const hook = await open(`authorized_keys:${file}`)
-    writeFileSync(target, keyLine(2, 'two'))
-    await hook.reload()
-    expect(await ask(hook, 2)).toEqual({ client_key: 'two' })
+  it('is followed where Kubernetes mounts it and turns a link', async () => {
+    for (const version of ['v1', 'v2']) mkdirSync(join(folder.path, version))
+    writeFileSync(join(folder.path, 'v1', 'keys'), keyLine(1, 'one'))
+    writeFileSync(join(folder.path, 'v2', 'keys'), keyLine(2, 'two'))
+    symlinkSync('v1', join(folder.path, '..data'))
+    symlinkSync('..data/keys', join(folder.path, 'keys'))
+    const hook = await open(`authorized_keys:${join(folder.path, 'keys')}`)
+    expect(await ask(hook, 1)).toEqual({ client_key: 'one' })
+    symlinkSync('v2', join(folder.path, '..data_tmp'))
+    renameSync(join(folder.path, '..data_tmp'), join(folder.path, '..data'))
+    await vi.waitFor(async () => expect(await ask(hook, 2)).toEqual({ client_key: 'two' }), {
+      timeout: 5_000,
+    })
+    await vi.waitFor(() => expect(cluster.invalidated).toEqual([[fingerprint(1)]]), { timeout: 5_000 })
   })
 })
 
@@ -255,7 +276,9 @@ describe('a web hook', () => {
 
   it('refuses on 404, 403, null and nothing, and is out on everything else', async () => {
     let answer: [number, string] = [200, '']
-    const url = await serve((_request, _body, response) => response.writeHead(answer[0], { location: '/' }).end(answer[1]))
+    const url = await serve((_request, _body, response) =>
+      response.writeHead(answer[0], { location: '/' }).end(answer[1]),
+    )
     const hook = await open(url)
     const refusals: [number, string][] = [
       [404, 'x'],

@@ -26,7 +26,15 @@ describe('a MAC address', () => {
   })
 
   it('K021 is refused where it is anything but twelve hex digits', () => {
-    for (const text of ['a_b', '../x', '', '00:13:48:02:6A', '00:13-48:02:6a:fe', '001348026afg', '00 13 48 02 6a fe'])
+    for (const text of [
+      'a_b',
+      '../x',
+      '',
+      '00:13:48:02:6A',
+      '00:13-48:02:6a:fe',
+      '001348026afg',
+      '00 13 48 02 6a fe',
+    ])
       expect(() => parseMac(text)).toThrow(refusal('INVALID_MAC'))
   })
 
@@ -86,16 +94,34 @@ describe('the registry', () => {
     await taken({ ports: [20_001] }, 'PORT_TAKEN')
     await expect(registry.create('default', { id: 'a' })).rejects.toThrow(refusal('DEVICE_EXISTS'))
     // An id that reads as another's MAC would make that MAC lead to the wrong device.
-    await expect(registry.create('default', { id: '00:13:48:02:6A:FE' })).rejects.toThrow(refusal('MAC_TAKEN'))
+    await expect(registry.create('default', { id: '00:13:48:02:6A:FE' })).rejects.toThrow(
+      refusal('MAC_TAKEN'),
+    )
     expect(await registry.get('default', 'b')).toBeUndefined()
   })
 
   it('lets projects share keys and MACs but no port of a region, and names nobody of another project', async () => {
-    await registry.create('acme', { id: 'a', keys: [keyLine(1)], mac: '001348026afe', region: 'eu', ports: [20_001] })
-    await registry.create('other', { id: 'a', keys: [keyLine(1)], mac: '001348026afe', region: 'us', ports: [20_001] })
-    const error = await registry.create('other', { id: 'b', region: 'eu', ports: [20_001] }).catch((e: unknown) => e)
+    await registry.create('acme', {
+      id: 'a',
+      keys: [keyLine(1)],
+      mac: '001348026afe',
+      region: 'eu',
+      ports: [20_001],
+    })
+    await registry.create('other', {
+      id: 'a',
+      keys: [keyLine(1)],
+      mac: '001348026afe',
+      region: 'us',
+      ports: [20_001],
+    })
+    const error = await registry
+      .create('other', { id: 'b', region: 'eu', ports: [20_001] })
+      .catch((e: unknown) => e)
     expect(error).toMatchObject({ code: 'PORT_TAKEN' })
-    expect(JSON.stringify([(error as SshoalError).message, (error as SshoalError).details])).not.toContain('"a"')
+    expect(JSON.stringify([(error as SshoalError).message, (error as SshoalError).details])).not.toContain(
+      '"a"',
+    )
     expect(await registry.fixedPorts()).toEqual([
       { project: 'acme', device: 'a', region: 'eu', port: 20_001 },
       { project: 'other', device: 'a', region: 'us', port: 20_001 },
@@ -112,7 +138,9 @@ describe('the registry', () => {
 
   it('loses none of many changes of one device at once', async () => {
     await registry.create('default', { id: 'a' })
-    await Promise.all(Array.from({ length: 10 }, (_, n) => registry.addKey('default', 'a', { key: keyLine(n) })))
+    await Promise.all(
+      Array.from({ length: 10 }, (_, n) => registry.addKey('default', 'a', { key: keyLine(n) })),
+    )
     expect((await registry.get('default', 'a'))?.keys).toHaveLength(10)
   })
 
@@ -203,7 +231,9 @@ describe('a registry beside a hook', () => {
       beside.registry.remember('default', 'cam')
       beside.registry.seen('default', 'cam', { where: '203.0.113.5', why: 'tunnel up' })
       await beside.registry.flush()
-      expect((await beside.registry.list({ limit: 5 })).devices).toMatchObject([{ id: 'cam', source: 'hook' }])
+      expect((await beside.registry.list({ limit: 5 })).devices).toMatchObject([
+        { id: 'cam', source: 'hook' },
+      ])
       const edits = [
         beside.registry.change('default', 'cam', { name: 'x' }),
         beside.registry.addKey('default', 'cam', { key: keyLine(1) }),

@@ -13,8 +13,12 @@ function ref(id: string, project = 'default', kind = 'device'): RecordRef {
   return { kind, project, id }
 }
 
-function put(id: string, value: unknown, rest: Partial<Change> = {}): Change {
-  return { type: 'put', ref: ref(id), value, ...rest } as Change
+function put(
+  id: string,
+  value: unknown,
+  rest: Pick<Change & { type: 'put' }, 'claims' | 'expect'> = {},
+): Change {
+  return { type: 'put', ref: ref(id), value, ...rest }
 }
 
 export function describeStore(name: string, make: () => Promise<StoreFactory>): void {

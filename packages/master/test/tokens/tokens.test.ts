@@ -30,7 +30,12 @@ describe('a token', () => {
   it('speaks for its role and project, and is never stored', async () => {
     const { secret, id } = await tokens.mint({ role: 'operator', label: 'grafana', project: 'acme' })
     expect(secret).toMatch(/^sshoal_[0-9a-f]{16}_[A-Za-z0-9_-]{43}$/)
-    expect(await tokens.check(secret)).toEqual({ tokenId: id, role: 'operator', project: 'acme', label: 'grafana' })
+    expect(await tokens.check(secret)).toEqual({
+      tokenId: id,
+      role: 'operator',
+      project: 'acme',
+      label: 'grafana',
+    })
     const raw = JSON.stringify((await store.scan({ kind: 'token', limit: 10 })).records)
     expect(raw).not.toContain(secret.slice(-43))
     expect(JSON.stringify(await tokens.list())).not.toContain('hash')
@@ -40,7 +45,15 @@ describe('a token', () => {
     const one = (await tokens.mint({ role: 'admin', label: '1' })).secret
     const two = (await tokens.mint({ role: 'admin', label: '2' })).secret
     const mixed = one.slice(0, 24) + two.slice(24)
-    for (const text of [`${one}x`, one.slice(0, -1), one.toUpperCase(), mixed, '', 'sshoal_', 'x'.repeat(10_000)])
+    for (const text of [
+      `${one}x`,
+      one.slice(0, -1),
+      one.toUpperCase(),
+      mixed,
+      '',
+      'sshoal_',
+      'x'.repeat(10_000),
+    ])
       expect(await tokens.check(text)).toBeUndefined()
   })
 
@@ -93,7 +106,8 @@ describe('the token files', () => {
   it('are made at first start for their owner alone, and kept at the next', async () => {
     const files = await ensureTokenFiles(folder.path, tokens)
     expect(files.admin).toEqual({ path: join(folder.path, 'admin-token'), state: 'made' })
-    for (const name of ['admin-token', 'slave-token']) expect(statSync(join(folder.path, name)).mode & 0o777).toBe(0o600)
+    for (const name of ['admin-token', 'slave-token'])
+      expect(statSync(join(folder.path, name)).mode & 0o777).toBe(0o600)
     expect(await tokens.check(read('admin-token'))).toMatchObject({ role: 'admin', project: '*' })
     expect(await tokens.check(read('slave-token'))).toMatchObject({ role: 'slave', project: '*' })
     const again = await ensureTokenFiles(folder.path, tokens)
