@@ -32,8 +32,8 @@ export async function writeKnownHosts(master: RunningMaster, log: Log): Promise<
 
 /** `type base64` of each, from the slot that the master gives; waits until a slave is ready. */
 async function fetchHostKeys(master: RunningMaster): Promise<string[]> {
-  const { url, dataDir } = master
-  const rest = new RestClient({ url, token: undefined, data: dataDir, project: undefined })
+  const { linkUrl, dataDir } = master
+  const rest = new RestClient({ url: linkUrl, token: undefined, data: dataDir, project: undefined })
   const end = Date.now() + DEADLINE_MS
   for (;;) {
     try {

@@ -4,6 +4,8 @@ import type { Log, Options, Values } from '@sshoal/shared'
 
 export interface RunningMaster {
   url: string
+  /** Where slaves of this machine link: plain HTTP on loopback also where `url` is TLS, whose names need not fit loopback. */
+  linkUrl: string
   dataDir: string
   adminTokenFile: string
   slaveTokenFile: string
@@ -27,6 +29,6 @@ export interface RunningSlave extends ReadySlave {
 export interface Roles {
   masterOptions: Options
   slaveOptions: Options
-  startMaster(values: Values<Options>, deps: { log: Log }): Promise<RunningMaster>
+  startMaster(values: Values<Options>, deps: { log: Log; localLink?: boolean }): Promise<RunningMaster>
   startSlave(values: Values<Options>, deps: { log: Log }): Promise<RunningSlave>
 }

@@ -14,37 +14,50 @@ export interface SignalSource {
  */
 const SAME_WISH_MS = 250
 
-/** Resolves with the exit code once the role is closed; `exitNow` is called for the second signal. */
+/**
+ * Listens from the call on, also while the role still starts: a signal then stops it as soon as it is up. Resolves with the
+ * exit code once the role is closed, rejects when it does not start; `exitNow` is called for the second signal.
+ */
 export async function holdRole(
-  role: Role,
+  starting: Role | Promise<Role>,
   source: SignalSource,
   exitNow: (code: number) => void,
 ): Promise<number> {
-  return await new Promise<number>((resolve) => {
-    let stoppedAt: number | undefined
-    function stop(signal: 'SIGTERM' | 'SIGINT'): void {
-      if (stoppedAt !== undefined) {
-        if (performance.now() - stoppedAt > SAME_WISH_MS) exitNow(128 + constants.signals[signal])
-        return
-      }
-      stoppedAt = performance.now()
-      role.log.info({ signal }, 'stopping')
-      role.close().then(
-        () => resolve(0),
-        (error: unknown) => {
-          role.log.error({ err: error }, 'stopping failed')
-          resolve(1)
-        },
-      )
-    }
-    source.on('SIGTERM', () => stop('SIGTERM'))
-    source.on('SIGINT', () => stop('SIGINT'))
-    // A worker without its supervisor would be looked after by nobody.
-    source.on('disconnect', () => stop('SIGTERM'))
-    source.on('SIGHUP', () => {
-      role.reload().catch((error: unknown) => {
-        role.log.error({ err: error }, 'reloading failed, going on as before')
-      })
-    })
+  let stoppedAt: number | undefined
+  let wish = (_signal: string): void => {}
+  const wished = new Promise<string>((resolve) => {
+    wish = resolve
   })
+  function stop(signal: 'SIGTERM' | 'SIGINT'): void {
+    if (stoppedAt === undefined) {
+      stoppedAt = performance.now()
+      wish(signal)
+    } else if (performance.now() - stoppedAt > SAME_WISH_MS) exitNow(128 + constants.signals[signal])
+  }
+  source.on('SIGTERM', () => stop('SIGTERM'))
+  source.on('SIGINT', () => stop('SIGINT'))
+  // A worker without its supervisor would be looked after by nobody.
+  source.on('disconnect', () => stop('SIGTERM'))
+  source.on('SIGHUP', () => void reload(starting))
+  const role = await starting
+  const signal = await wished
+  role.log.info({ signal }, 'stopping')
+  try {
+    await role.close()
+    return 0
+  } catch (error) {
+    role.log.error({ err: error }, 'stopping failed')
+    return 1
+  }
+}
+
+async function reload(starting: Role | Promise<Role>): Promise<void> {
+  try {
+    const role = await starting
+    await role.reload().catch((error: unknown) => {
+      role.log.error({ err: error }, 'reloading failed, going on as before')
+    })
+  } catch {
+    // it did not start; whoever waits for that says so
+  }
 }

@@ -25,7 +25,7 @@ export interface Context {
   /** Tells the supervisor, if this process is one of its workers. */
   announce(message: object): void
   /** Keeps the role running until a signal ends it; resolves with the exit code. */
-  hold(role: Role): Promise<number>
+  hold(role: Role | Promise<Role>): Promise<number>
 }
 
 export interface Operand {

@@ -66,8 +66,10 @@ export async function run(words: string[], around: Surroundings = {}): Promise<R
         response.end(JSON.stringify({ hostKeys: [HOST_KEY] })),
       )
       await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+      const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
       return {
-        url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+        url,
+        linkUrl: url,
         dataDir,
         adminTokenFile: `${dataDir}/admin-token`,
         slaveTokenFile: `${dataDir}/slave-token`,
@@ -101,7 +103,7 @@ export async function run(words: string[], around: Surroundings = {}): Promise<R
     hold: async (role) => {
       // What `up` has to say comes after it is up.
       if (words[0] === 'up') await vi.waitUntil(() => ran.out !== '')
-      await role.close()
+      await (await role).close()
       return 0
     },
   }

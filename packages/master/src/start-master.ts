@@ -1,6 +1,7 @@
 // Puts a master together from its parts, starts it and ends it: store, tokens, registry, hook, live cluster, REST, links.
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
 import type { ServerOptions } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { hostname } from 'node:os'
@@ -30,11 +31,15 @@ export interface MasterDeps {
   log: Log
   /** The hook as a function; goes before `--hook`. */
   validate_device?: ValidateDevice
+  /** With TLS: also serve plain HTTP on a free loopback port, for the slaves that `sshoal up` runs beside it. Default false. */
+  localLink?: boolean
 }
 
 export interface Master {
   /** With the real port, also where 0 was asked for. */
   url: string
+  /** Where slaves on this machine link: `url`, or the loopback port of `localLink`. */
+  linkUrl: string
   dataDir: string
   adminTokenFile: string
   slaveTokenFile: string
@@ -52,7 +57,7 @@ export async function startMaster(settings: MasterSettings, deps: MasterDeps): P
   try {
     return await start(settings, deps, undo)
   } catch (error) {
-    for (const step of undo.reverse()) await step()
+    for (const step of undo.toReversed()) await step()
     throw error
   }
 }
@@ -64,10 +69,11 @@ export function createMaster(settings: MasterSettings, deps: MasterDeps): Promis
 
 async function start(
   settings: MasterSettings,
-  { log, validate_device }: MasterDeps,
+  { log, validate_device, localLink = false }: MasterDeps,
   undo: (() => Promise<void> | void)[],
 ): Promise<Master> {
   let ready = false
+  const locals: Server[] = []
   const store = await openLmdbStore(settings.data)
   undo.push(() => store.close())
   const tokens = new Tokens(store)
@@ -167,6 +173,15 @@ async function start(
   undo.push(() => links.close())
   const { address, port } = api.server.address() as AddressInfo
   const url = `${settings.tlsCert === undefined ? 'http' : 'https'}://${formatHostPort(reachable(address), port)}`
+  let linkUrl = url
+  if (localLink && settings.tlsCert !== undefined) {
+    const local = createServer((request, response) => api.routing(request, response))
+    local.on('upgrade', (request, socket, head) => links.upgrade(request, socket, head))
+    await new Promise<void>((resolve) => local.listen(0, '127.0.0.1', resolve))
+    linkUrl = `http://127.0.0.1:${(local.address() as AddressInfo).port}`
+    undo.push(() => void local.close())
+    locals.push(local)
+  }
   ready = true
   log.info({ url, store: store.id, hook: hook.name, version }, 'master ready')
 
@@ -174,6 +189,10 @@ async function start(
   async function close(): Promise<void> {
     ready = false
     links.close()
+    for (const local of locals) {
+      local.close()
+      local.closeAllConnections()
+    }
     await api.close()
     cluster.close()
     await hook.close()
@@ -185,6 +204,7 @@ async function start(
 
   return {
     url,
+    linkUrl,
     dataDir: settings.data,
     adminTokenFile: tokenFiles.admin.path,
     slaveTokenFile: tokenFiles.slave.path,

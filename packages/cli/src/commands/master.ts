@@ -13,8 +13,14 @@ export function master(roles: Roles): Verb {
     ],
     async run({ values, context }) {
       const log = context.createLog(String(values.logLevel))
-      const running = await roles.startMaster(values, { log })
-      return context.hold({ log, reload: async () => running.reload(), close: async () => running.close() })
+      const starting = roles.startMaster(values, { log })
+      return context.hold(
+        starting.then((running) => ({
+          log,
+          reload: async () => running.reload(),
+          close: async () => running.close(),
+        })),
+      )
     },
   })
 }

@@ -52,13 +52,13 @@ export function slave(roles: Roles): Group {
 
 async function runOne(roles: Roles, { values, context }: Call): Promise<number> {
   const log = context.createLog(String(values.logLevel))
-  const running = await roles.startSlave(values, { log })
-  const { id, host, sshPorts } = running
-  context.announce({ id, host, sshPorts })
-  return context.hold({
-    log,
-    reload: async () => running.reload(),
-    // The slave's own --drain-timeout is the deadline.
-    close: async () => running.close(),
-  })
+  const starting = roles.startSlave(values, { log })
+  return context.hold(
+    starting.then((running) => {
+      const { id, host, sshPorts } = running
+      context.announce({ id, host, sshPorts })
+      // The slave's own --drain-timeout is the deadline.
+      return { log, reload: async () => running.reload(), close: async () => running.close() }
+    }),
+  )
 }

@@ -40,26 +40,23 @@ export function up(roles: Roles): Verb {
       const log = context.createLog(String(values.logLevel))
       // Asked before the master makes it: its absence is what makes a start the first one.
       const first = !existsSync(join(String(values.data), 'admin-token'))
-      const master = await roles.startMaster(values, { log })
-      let slaves: Slaves
-      try {
-        slaves = await startSlaves(roles, call, master)
-      } catch (error) {
-        await master.close()
-        throw error
-      }
-      const ending = context.hold({
-        log,
-        async reload() {
-          await master.reload()
-          await slaves.reload()
-        },
-        async close() {
-          // The slaves first: their devices are moved and their leave is taken while the master still hears it.
-          await slaves.close()
-          await master.close()
-        },
-      })
+      const starting = startBoth(roles, call)
+      // From here on a signal is heard; one that comes while they start stops them as soon as they are up.
+      const ending = context.hold(
+        starting.then(({ master, slaves }) => ({
+          log,
+          async reload() {
+            await master.reload()
+            await slaves.reload()
+          },
+          async close() {
+            // The slaves first: their devices are moved and their leave is taken while the master still hears it.
+            await slaves.close()
+            await master.close()
+          },
+        })),
+      )
+      const { master, slaves } = await starting
       await writeKnownHosts(master, log)
       const { program, cwd } = context
       const places = {
@@ -79,6 +76,17 @@ interface Slaves extends Pick<Role, 'reload' | 'close'> {
   ready: ReadySlave[]
 }
 
+async function startBoth(roles: Roles, call: Call): Promise<{ master: RunningMaster; slaves: Slaves }> {
+  const log = call.context.createLog(String(call.values.logLevel))
+  const master = await roles.startMaster(call.values, { log, localLink: true })
+  try {
+    return { master, slaves: await startSlaves(roles, call, master) }
+  } catch (error) {
+    await master.close()
+    throw error
+  }
+}
+
 async function startSlaves(roles: Roles, call: Call, master: RunningMaster): Promise<Slaves> {
   const { values, context, sources } = call
   const log = context.createLog(String(values.logLevel))
@@ -86,9 +94,8 @@ async function startSlaves(roles: Roles, call: Call, master: RunningMaster): Pro
   if (count === 1) {
     const settings = {
       ...values,
-      master: [master.url],
+      master: [master.linkUrl],
       token: master.slaveToken,
-      masterCa: values.masterCa ?? values.tlsCert,
     }
     const slave = await roles.startSlave(settings, { log })
     return { ready: [slave], reload: async () => slave.reload(), close: async () => slave.close() }
@@ -98,7 +105,7 @@ async function startSlaves(roles: Roles, call: Call, master: RunningMaster): Pro
     options: roles.slaveOptions,
     values: values as unknown as SharedSettings,
     sources,
-    common: { master: master.url, tokenFile: master.slaveTokenFile },
+    common: { master: master.linkUrl, tokenFile: master.slaveTokenFile },
     program: context.program,
     log,
   })
