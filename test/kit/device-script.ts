@@ -74,27 +74,27 @@ function equip({ shell = 'dash', client = 'openssh', fetcher = 'curl', programs 
   return folder
 }
 
-function commandLine(shell: Machine['shell'], args: string[]): [string, string[]] {
-  return shell === 'ash'
-    ? ['/usr/bin/busybox', ['ash', deviceScript, ...args]]
-    : ['/usr/bin/dash', [deviceScript, ...args]]
+/** PATH is set by `env`, so that `ip` is still found where the script runs in a network namespace. */
+function commandLine(options: DeviceScriptOptions, args: string[]): [string, string[]] {
+  const shell = options.shell === 'ash' ? ['/usr/bin/busybox', 'ash'] : ['/usr/bin/dash']
+  return ['/usr/bin/env', [`PATH=${equip(options)}`, ...shell, deviceScript, ...args]]
 }
 
-function environment(options: DeviceScriptOptions): Record<string, string | undefined> {
-  return { PATH: equip(options), JOURNAL_STREAM: undefined, LC_ALL: 'C', ...TIMES, ...options.env }
+function environment({ env }: DeviceScriptOptions): Record<string, string | undefined> {
+  return { JOURNAL_STREAM: undefined, LC_ALL: 'C', ...TIMES, ...env }
 }
 
 /** Runs one of its verbs to the end. */
 export function runDeviceScript(args: string[], options: DeviceScriptOptions = {}): Promise<Ran> {
-  const [command, argv] = commandLine(options.shell, args)
+  const [command, argv] = commandLine(options, args)
   return run(command, argv, { env: environment(options), netns: options.netns, cwd: makeFolder() })
 }
 
 /** Starts `run` and answers at once. No configuration but these arguments. */
 export function startDeviceScript(options: DeviceScriptOptions): DeviceScript {
-  const { shell, args = [], netns, state = makeFolder(), key } = options
+  const { args = [], netns, state = makeFolder(), key } = options
   const settings = ['--state', state, ...(key === undefined ? [] : ['--key', key.path])]
-  const [command, argv] = commandLine(shell, ['run', ...settings, ...args])
+  const [command, argv] = commandLine(options, ['run', ...settings, ...args])
   const env = environment(options)
   const started = start(command, argv, { env, netns, cwd: makeFolder() })
   const status = () => runDeviceScript(['status', ...settings], options)
