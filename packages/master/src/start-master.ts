@@ -87,10 +87,7 @@ async function start(
     master: { id: `${hostname()}-${randomUUID().slice(0, 8)}`, version },
     slaveGraceMs: settings.slaveGrace,
     regionFallback,
-    publish: (type, data, scope) => {
-      metrics.events.inc({ type })
-      events.publish(type, data, scope)
-    },
+    publish: (type, data, scope) => events.publish(type, data, scope),
     saw: ({ project, device }, { where, why }) => registry.seen(project, device, { where, why }),
     refused: (refusal) => {
       metrics.refusals.inc({ code: refusal.code })
@@ -114,6 +111,7 @@ async function start(
   })
   undo.push(() => cluster.close())
   const metrics = createMasterMetrics(cluster)
+  events.subscribe(({ type }) => metrics.events.inc({ type }))
   const registry = new Registry({ store, cluster, log, authority: hookAuthority(hookSource) })
   undo.push(() => registry.close())
   const hook = await openHook(hookSource, {
