@@ -7,13 +7,15 @@ import type { Tunnels } from './tunnels.ts'
 const REFUSAL = { code: 'DRAINING', reason: 'this slave is being drained; ask the master for another' }
 const TICK_MS = 100
 
-/** Resolves when no tunnel is left. `stop` in the middle leaves those that are still up alone. */
+/** Resolves when no tunnel is left, or at `stop`, which leaves those that are still up alone. */
 export function drainTunnels(tunnels: Tunnels, overMs: number): { done: Promise<void>; stop(): void } {
   const startedAt = performance.now()
   const waiting = [...tunnels.values()].sort((a, b) => a.visits.count - b.visits.count)
   const total = waiting.length
   let timer: NodeJS.Timeout | undefined
+  let stopped = (): void => {}
   const done = new Promise<void>((resolve) => {
+    stopped = resolve
     const step = (): void => {
       const passed = performance.now() - startedAt
       const due = passed >= overMs ? total : Math.ceil((total * passed) / overMs)
@@ -31,7 +33,13 @@ export function drainTunnels(tunnels: Tunnels, overMs: number): { done: Promise<
     timer = setInterval(step, TICK_MS)
     step()
   })
-  return { done, stop: () => clearInterval(timer) }
+  return {
+    done,
+    stop: () => {
+      clearInterval(timer)
+      stopped()
+    },
+  }
 }
 
 function leave(tunnels: Tunnels, tunnel: LiveTunnel, now: boolean): void {

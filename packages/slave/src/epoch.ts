@@ -4,14 +4,16 @@
 export class EpochClock {
   /** What to add to our wall clock to get the master's, µs. */
   #offsetMicros = 0
+  #last = 0
 
   /** Takes the master's clock from a welcome. */
   set(masterNowMicros: number): void {
     this.#offsetMicros = masterNowMicros - Date.now() * 1_000
   }
 
-  /** Greater than `last`, else now. */
+  /** Greater than `last` and than all that were minted here, else now: of two newcomers at once each gets its own. */
   mint(last: number): number {
-    return Math.max(last + 1, Date.now() * 1_000 + Math.round(this.#offsetMicros))
+    this.#last = Math.max(last + 1, this.#last + 1, Date.now() * 1_000 + Math.round(this.#offsetMicros))
+    return this.#last
   }
 }

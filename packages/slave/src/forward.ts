@@ -1,6 +1,6 @@
 // One `-R` of a tunnel. Bound: a listening socket on the slave whose visitors travel to the device. Named: no socket,
 // no port; it is listed, and the gate reaches it. Knows its connection only as something that opens channels.
-import { createServer, type Server, type Socket } from 'node:net'
+import { createServer, isIP, type Server, type Socket } from 'node:net'
 
 import { plainAddress, type Forward } from '@sshoal/shared'
 
@@ -26,13 +26,7 @@ export function isBound(request: ForwardRequest, inRange: (port: number) => bool
 }
 
 function isOwnAddress(address: string): boolean {
-  return (
-    address === '' ||
-    address === '*' ||
-    address === 'localhost' ||
-    /^[0-9.]+$/.test(address) ||
-    address.includes(':')
-  )
+  return address === '' || address === '*' || address.toLowerCase() === 'localhost' || isIP(address) !== 0
 }
 
 /** The name of a named forward: what was asked, without case; a plain address has none (""). Undefined: not a usable name. */

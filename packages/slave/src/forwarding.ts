@@ -46,6 +46,13 @@ export async function openForward(connection: DeviceConnection, request: Forward
     forward.close()
     return refused('DISCONNECTED', 'the device disconnected meanwhile')
   }
+  const rival = isFirst ? parts.tunnels.of(holder) : undefined
+  if (rival && rival.epoch > tunnel.epoch) {
+    forward.close()
+    return refused('TAKEN_OVER', 'a newer connection of this device came first')
+  }
+  // Both were admitted before either stood, and the other was faster to listen.
+  if (rival) replace(connection, rival, holder, tunnel.epoch)
   connection.tunnel = tunnel
   if (isFirst) {
     tunnel.add(forward)

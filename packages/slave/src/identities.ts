@@ -55,7 +55,12 @@ export class Identities {
   async who(question: WhoQuestion, options: { fresh?: boolean } = {}): Promise<Recognition> {
     const fingerprint = fingerprintOf(Buffer.from(question.publicKey, 'base64'))
     const remembered = this.#remembered(fingerprint, question)
-    if (remembered && !options.fresh && performance.now() < remembered.freshUntil) {
+    if (
+      remembered &&
+      !options.fresh &&
+      performance.now() < remembered.freshUntil &&
+      !expired(remembered.identity)
+    ) {
       this.counters.fresh++
       return { outcome: 'known', identity: remembered.identity }
     }
@@ -93,6 +98,8 @@ export class Identities {
         this.counters.asked++
         const answer = await this.#options.ask(question)
         if (asking.invalidated !== before && round < MAX_ROUNDS) continue
+        // A refusal ends what was known before: it must not come back as a stale answer.
+        if (answer.outcome === 'refused') this.#forget(fingerprint, question)
         if (answer.outcome !== 'known') return answer
         if (asking.invalidated === before) this.#remember(fingerprint, question, answer)
         return { outcome: 'known', identity: answer.identity }
@@ -108,6 +115,13 @@ export class Identities {
   #remembered(fingerprint: string, question: WhoQuestion): Remembered | undefined {
     const byAsker = this.#byKey.get(fingerprint)
     return byAsker?.get(asker(question, false)) ?? byAsker?.get(asker(question, true))
+  }
+
+  #forget(fingerprint: string, question: WhoQuestion): void {
+    const byAsker = this.#byKey.get(fingerprint)
+    byAsker?.delete(asker(question, false))
+    byAsker?.delete(asker(question, true))
+    if (byAsker?.size === 0) this.#byKey.delete(fingerprint)
   }
 
   #remember(

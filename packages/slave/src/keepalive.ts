@@ -21,6 +21,8 @@ interface Entry {
 
 const TICK_MS = 1_000
 const SLOTS = 3_600
+/** A wheel that is later than this was stopped with its process, not slowed down by work. */
+const LATE_TICKS = 3
 
 /** Call to stop watching. */
 export type Unwatch = () => void
@@ -58,13 +60,13 @@ export class Keepalive {
     this.#slots[(this.#position + ticks) % SLOTS]?.add(entry)
   }
 
-  /** Catches up with the clock: a busy loop delays ticks, a stopped process misses them. */
+  /** Catches up with the clock: a busy loop delays ticks. */
   #advance(): void {
     const due = Math.floor((performance.now() - this.#startedAt) / TICK_MS)
-    if (due > SLOTS) {
-      // The process was stopped for long; silence measured over that time would be ours, not the devices'.
-      this.#startedAt = performance.now() - TICK_MS
-      return this.#advance()
+    if (due > LATE_TICKS) {
+      // The process was stopped: that silence was ours. What waits in the sockets is read before anybody is judged.
+      this.#startedAt = performance.now()
+      return
     }
     for (let i = 0; i < due; i++) {
       this.#startedAt += TICK_MS
@@ -81,6 +83,9 @@ export class Keepalive {
     const silentMs = performance.now() - heardAt
     if (entry.unanswered > 0 && heardAt >= entry.askedAt) entry.unanswered = 0
     if (silentMs < entry.intervalMs - TICK_MS / 2) return this.#schedule(entry, entry.intervalMs - silentMs)
+    const waitedMs = performance.now() - entry.askedAt
+    if (entry.unanswered > 0 && waitedMs < entry.intervalMs - TICK_MS / 2)
+      return this.#schedule(entry, entry.intervalMs - waitedMs)
     if (entry.unanswered >= entry.max) return watched.onSilent()
     entry.unanswered++
     entry.askedAt = performance.now()

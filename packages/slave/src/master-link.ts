@@ -4,6 +4,7 @@ import {
   CLOSE,
   linkProof,
   masterSpeech,
+  MAX_FRAME_BYTES,
   PROTOCOL,
   slaveSpeech,
   SNAPSHOT_TUNNELS,
@@ -93,6 +94,7 @@ export class MasterLink {
       headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
       handshakeTimeout: DIAL_DEADLINE_MS,
       perMessageDeflate: false,
+      maxPayload: MAX_FRAME_BYTES,
       ...(ca === undefined ? {} : { ca }),
       ...(proxy === undefined ? {} : { agent: new HttpsProxyAgent(proxy) }),
     })

@@ -80,11 +80,13 @@ export const slaveOptions = {
     describe: 'time from connecting to being authenticated',
     fallback: '30s',
     minimum: 1_000,
+    maximum: 86_400_000,
   }),
   idleGraceTime: option.duration({
     describe: 'time from login to the first forward, visit or session',
     fallback: '30s',
     minimum: 1_000,
+    maximum: 86_400_000,
   }),
   maxAuthTries: option.integer({
     describe: 'keys that a connection may try',

@@ -99,6 +99,7 @@ export async function startSlave(settings: SlaveSettings, { log: baseLog }: { lo
     log,
   })
   let draining: { done: Promise<void>; stop(): void } | undefined
+  let closing: Promise<void> | undefined
   let invalidation: { store: string; number: number } | undefined
 
   const parts: SlaveParts = {
@@ -200,7 +201,8 @@ export async function startSlave(settings: SlaveSettings, { log: baseLog }: { lo
       },
       yield: async ({ epoch, reason, ...holder }) => {
         const tunnel = tunnels.of(holder)
-        if (!tunnel || tunnel.epoch >= epoch) return { cut: false, contested: false }
+        // Of two with one epoch the master has chosen the other (design: "Epoch", ties).
+        if (!tunnel || tunnel.epoch > epoch) return { cut: false, contested: false }
         return { cut: true, contested: await tunnels.giveWay(tunnel, reason) }
       },
       probe: async (holder) => ({ alive: (await tunnels.of(holder)?.probe()) ?? false }),
@@ -213,7 +215,8 @@ export async function startSlave(settings: SlaveSettings, { log: baseLog }: { lo
       },
       drain: ({ overMs }) => {
         const count = tunnels.size
-        void startDrain(overMs)
+        // A slave that stops drains already, and not for as long as somebody may ask now.
+        if (closing === undefined) void startDrain(overMs)
         return Promise.resolve({ tunnels: count })
       },
     },
@@ -287,7 +290,6 @@ export async function startSlave(settings: SlaveSettings, { log: baseLog }: { lo
     'slave ready',
   )
 
-  let closing: Promise<void> | undefined
   async function close(drainMs: number): Promise<void> {
     if (tunnels.size > 0) await startDrain(drainMs)
     listeners.close()
