@@ -36,7 +36,7 @@ test('those without visits leave first, those with visits when they are quiet, a
   expect(left()).toEqual(['d0', 'd1'])
   vi.advanceTimersByTime(1_900)
   expect(left()).toEqual(['d0', 'd1'])
-  visits[0]?.end({ bytesToChannel: 0, bytesFromChannel: 0 })
+  visits[0]?.end({ bytesToChannel: 0, bytesFromChannel: 0, reason: 'finished' })
   expect(left()).toEqual(['d1'])
   vi.advanceTimersByTime(200)
   expect(left()).toEqual([])
@@ -64,11 +64,11 @@ test('a tunnel that was taken over in the middle is cut at the end too', async (
 
 test('a drain that is stopped leaves the rest alone, and nobody waits for it', async () => {
   const { tunnels, left } = standing(4)
-  const { done, stop } = drainTunnels(tunnels, 4_000)
+  const drain = drainTunnels(tunnels, 4_000)
   vi.advanceTimersByTime(2_000)
   const rest = left()
-  stop()
+  drain.stop()
   vi.advanceTimersByTime(10_000)
-  await done
+  await drain.done
   expect(left()).toEqual(rest)
 })

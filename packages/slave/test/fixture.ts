@@ -11,6 +11,8 @@ import {
   type Hello,
   type MasterWire,
   type Tunnel,
+  type WhoAnswer,
+  type WhoQuestion,
 } from '@sshoal/shared'
 import { vi } from 'vitest'
 import { WebSocketServer, type WebSocket } from 'ws'
@@ -79,7 +81,7 @@ export function makeTunnels(): TestTunnels {
   const metrics = new SlaveMetrics()
   const tunnels = new Tunnels(metrics, log)
   const sent: TestTunnels['sent'] = []
-  tunnels.tell({ send: (type, body) => void sent.push([type, body as Record<string, unknown>]) })
+  tunnels.tell({ send: (type, body) => void sent.push([type, body]) })
   return { tunnels, metrics, sent }
 }
 
@@ -100,7 +102,7 @@ export interface ScriptedMaster {
 
 /** A master that welcomes each slave after its snapshot, unless told otherwise. */
 export async function startScriptedMaster(
-  script: { welcomes?: boolean; status?: number } = {},
+  script: { welcomes?: boolean; status?: number; who?(question: WhoQuestion): WhoAnswer } = {},
 ): Promise<ScriptedMaster> {
   const server = createServer()
   const sockets = new WebSocketServer({ noServer: true })
@@ -133,7 +135,8 @@ export async function startScriptedMaster(
           bye: noted('bye'),
         },
         onRequest: {
-          who: () => Promise.resolve({ outcome: 'outage', reason: 'no hook' }),
+          who: (question) =>
+            Promise.resolve(script.who?.(question) ?? { outcome: 'outage', reason: 'no hook' }),
           admit: () => Promise.resolve({ outcome: 'admitted', epoch: 42 }),
         },
         onClose: () => {},

@@ -48,7 +48,7 @@ beforeEach(async () => {
   slave = { ...test, parts, ports, contests }
 })
 afterEach(() => {
-  for (const tunnel of [...slave.tunnels.values()]) slave.tunnels.down(tunnel, 'test over', 'test')
+  for (const tunnel of slave.tunnels.values()) slave.tunnels.down(tunnel, 'test over', 'test')
 })
 
 interface Device extends FakeSsh {
@@ -203,7 +203,28 @@ describe('take-over on one slave', () => {
     await until(() => first.told.length > 0 || outcomes[0] === 'TAKEN_OVER')
   })
 
-  test('ten that come at once leave one tunnel and one port', async () => {
+  test('one that was admitted first but listens last is told that a newer one came', async () => {
+    const [older, newer] = [device('a'), device('a')]
+    let release = (): void => {}
+    parts.admit = () => {
+      const mine = ++epoch
+      const answer: AdmitAnswer = { outcome: 'admitted', epoch: mine }
+      return mine === 1
+        ? new Promise((resolve) => (release = () => resolve(answer)))
+        : Promise.resolve(answer)
+    }
+    const late = older.forward('', 0)
+    await until(() => epoch === 1)
+    // Admitted now, both listen at the same time; the one with the named forward is done first.
+    const first = newer.forward('web', 0)
+    release()
+    expect(await late).toBe('TAKEN_OVER')
+    expect(await first).toBe(1)
+    expect(standing()).toEqual(['a:2'])
+    expect(slave.ports.inUse).toBe(0)
+  })
+
+  test('eight that come at once leave one tunnel and one port', async () => {
     const all = Array.from({ length: 8 }, () => device('a'))
     await Promise.all(all.map((each) => each.forward('', 0)))
     expect(standing()).toHaveLength(1)

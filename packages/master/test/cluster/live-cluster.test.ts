@@ -223,6 +223,25 @@ describe('slaves that go', () => {
   })
 })
 
+describe('a snapshot', () => {
+  test('what it does not name is gone, and so is what it names with another epoch', () => {
+    const test = makeCluster()
+    const { record } = joinSlave(test, 's1')
+    for (const device of ['a', 'b', 'c']) test.cluster.up(record, tunnel(device, 9), up)
+    expect(test.cluster.up(record, tunnel('b', 5), announced)).toMatchObject({
+      reason: expect.any(String) as string,
+    })
+    test.cluster.keepOnly(
+      record,
+      new Map([
+        ['default\0b', 5],
+        ['default\0c', 9],
+      ]),
+    )
+    expect(['a', 'b', 'c'].map((device) => stands(test, device))).toEqual([undefined, undefined, 's1:9'])
+  })
+})
+
 describe('what operators ask', () => {
   test('T099, T100: a kick cuts the tunnel it means; an unknown device is a clear no', async () => {
     const test = makeCluster()
@@ -353,7 +372,7 @@ class ModelSlave {
     this.record = record
     cluster.joining(record)
     const named = new Map<string, number>()
-    for (const [device, { epoch, forwards }] of [...this.table]) {
+    for (const [device, { epoch, forwards }] of this.table) {
       const wire = tunnel(device, epoch, {
         forwards: Array.from({ length: forwards }, (_, i) => bound(i + 1)),
       })

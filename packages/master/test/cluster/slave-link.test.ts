@@ -262,9 +262,9 @@ describe('the handshake', () => {
   test('T119: who says nothing is not waited for', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
     const master = await startMaster()
-    let challenged = false
-    const slave = dial(master, 's1', { onChallenge: () => (challenged = true) })
-    for (; !challenged;) await new Promise((resolve) => setImmediate(resolve))
+    const challenge = { came: false }
+    const slave = dial(master, 's1', { onChallenge: () => (challenge.came = true) })
+    while (!challenge.came) await new Promise((resolve) => setImmediate(resolve))
     vi.advanceTimersByTime(10_000)
     vi.useRealTimers()
     await until(() => slave.ends.length > 0)
