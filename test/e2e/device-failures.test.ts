@@ -5,7 +5,7 @@ import { join } from 'node:path'
 
 import { expect, test } from 'vitest'
 
-import { startDeviceScript } from '../kit/device-script.ts'
+import { startDeviceScript, type DeviceScriptOptions } from '../kit/device-script.ts'
 import {
   createNetwork,
   eventually,
@@ -32,13 +32,13 @@ test('the master is killed: the tunnel lives, and a device that starts anew find
   const echo = await startEcho()
   const key = await makeDropbearKey(makeFolder())
   await cluster.addDevice('barn', key)
-  const options = {
+  const options: DeviceScriptOptions & { state: string } = {
     shell: 'ash',
     client: 'dropbear',
     key,
     state: makeFolder(),
     args: ['--master', secure, '--ca', certificate.path, '--forward', `0:localhost:${echo.port}`],
-  } as const
+  }
   const device = startDeviceScript(options)
   const [, sshPort, port] = await device.waitForOutput(UP)
   const visitor = await openVisit({ host: '127.0.0.1', port: Number(port) })
@@ -64,10 +64,14 @@ test('the master is killed: the tunnel lives, and a device that starts anew find
   const [, samePort] = await again.waitForOutput(UP)
   expect(samePort).toBe(sshPort)
   // The one that worked is tried first the next time.
-  await eventually(() => expect(readFileSync(slots, 'utf8')).toMatch(new RegExp(`^127\\.0\\.0\\.1 ${sshPort} `)))
+  await eventually(() =>
+    expect(readFileSync(slots, 'utf8')).toMatch(new RegExp(`^127\\.0\\.0\\.1 ${sshPort} `)),
+  )
   // With the master back it asks there first again.
   await cluster.restartMaster('SIGKILL')
-  await eventually(async () => expect((await cluster.tunnels()).map(({ device }) => device)).toEqual(['barn']))
+  await eventually(async () =>
+    expect((await cluster.tunnels()).map(({ device }) => device)).toEqual(['barn']),
+  )
   again.signal('SIGHUP')
   await again.waitForOutput(/SIGHUP: connecting anew[^]*slot from https:[^]*the tunnel is up/)
 })
@@ -83,56 +87,74 @@ test('the slave is killed: the device moves to another', async () => {
   const held = cluster.slaves.find(({ port }) => String(port) === sshPort)
   const other = cluster.slaves.find((slave) => slave !== held)
   held?.process.signal('SIGKILL')
-  await device.waitForOutput(new RegExp(`the tunnel ended after [^]*the tunnel is up on \\S+ port ${other?.port};`))
-  await eventually(async () => expect(await cluster.tunnels()).toMatchObject([{ device: 'barn', slave: other?.id }]))
+  await device.waitForOutput(
+    new RegExp(`the tunnel ended after [^]*the tunnel is up on \\S+ port ${other?.port};`),
+  )
+  await eventually(async () =>
+    expect(await cluster.tunnels()).toMatchObject([{ device: 'barn', slave: other?.id }]),
+  )
 })
 
 test.each([
   { shell: 'dash', client: 'openssh' },
   { shell: 'ash', client: 'dropbear' },
-] as const)('the network of a device is cut and comes back: so does its tunnel ($client)', async ({ shell, client }) => {
-  const network = await createNetwork({ hosts: { server: ['10.77.0.1/24'], device: ['10.77.0.2/24'] } })
-  const server = network.netns('server')
-  const open = { netns: server, flags: ['--insecure-http'] }
-  const master = await startMaster({ ...open, listen: '10.77.0.1:8080' })
-  const slave = await startSlave({
-    master,
-    id: 'slave-1',
-    netns: server,
-    sshListen: '10.77.0.1:2222',
-    flags: ['--public-host', '10.77.0.1', '--forward-address', '10.77.0.1'],
-  })
-  const key = await (client === 'openssh' ? makeKey : makeDropbearKey)(makeFolder())
-  const api = { url: master.url, token: master.adminToken, netns: server }
-  expect(await callApi(api, 'POST', '/devices', { id: 'barn', keys: [key.publicKey] })).toMatchObject({ status: 201 })
-  const { body } = await eventually(async () => {
-    const answer = await callApi<string>(api, 'GET', '/connect?format=text')
-    return answer.status === 200 ? answer : false
-  })
-  const pinned = join(makeFolder(), 'known_hosts')
-  writeFileSync(pinned, body.split('\n').slice(1).join('\n'))
+] as const)(
+  'the network of a device is cut and comes back: so does its tunnel ($client)',
+  async ({ shell, client }) => {
+    const network = await createNetwork({ hosts: { server: ['10.77.0.1/24'], device: ['10.77.0.2/24'] } })
+    const server = network.netns('server')
+    const open = { netns: server, flags: ['--insecure-http'] }
+    const master = await startMaster({ ...open, listen: '10.77.0.1:8080' })
+    const slave = await startSlave({
+      master,
+      id: 'slave-1',
+      netns: server,
+      sshListen: '10.77.0.1:2222',
+      flags: ['--public-host', '10.77.0.1', '--forward-address', '10.77.0.1'],
+    })
+    const key = await (client === 'openssh' ? makeKey : makeDropbearKey)(makeFolder())
+    const api = { url: master.url, token: master.adminToken, netns: server }
+    expect(await callApi(api, 'POST', '/devices', { id: 'barn', keys: [key.publicKey] })).toMatchObject({
+      status: 201,
+    })
+    const { body } = await eventually(async () => {
+      const answer = await callApi<string>(api, 'GET', '/connect?format=text')
+      return answer.status === 200 ? answer : false
+    })
+    const pinned = join(makeFolder(), 'known_hosts')
+    writeFileSync(pinned, body.split('\n').slice(1).join('\n'))
 
-  const netns = network.netns('device')
-  start('busybox', ['nc', '-ll', '-p', '7', '-e', 'cat'], { netns })
-  const device = startDeviceScript({
-    shell,
-    client,
-    key,
-    netns,
-    env: { SSHOAL_DEVICE_ASK_MS: '500', SSHOAL_DEVICE_LOGIN_MS: '2000' },
-    args: ['--master', master.url, '--known-hosts', pinned, '--forward', '0:127.0.0.1:7', '--keepalive', '1'],
-  })
-  const [, , port] = await device.waitForOutput(UP)
-  await network.cut('device')
-  // It notices by its own keepalive; then neither the master nor the slot that worked before answers.
-  await device.waitForOutput(/the tunnel ended after [^]*no slot from http:[^]*slot that worked before: /)
-  expect(await device.status()).toMatchObject({ status: 1, stdout: expect.stringMatching(/tunnel: +down/) })
-  await network.restore('device')
-  await device.waitForOutput(/the tunnel ended after [^]*the tunnel is up/)
-  const [, samePort] = [...device.output.matchAll(new RegExp(UP, 'g'))].at(-1)?.slice(1) ?? []
-  // One tunnel of one device: the new one took over from the one that was cut, with its port.
-  expect(samePort).toBe(port)
-  const to = { host: '10.77.0.1', port: Number(samePort) }
-  expect((await visitFrom(server, to, 'back again')).toString()).toBe('back again')
-  expect(slave.process.exit).toBeUndefined()
-})
+    const netns = network.netns('device')
+    start('busybox', ['nc', '-ll', '-p', '7', '-e', 'cat'], { netns })
+    const device = startDeviceScript({
+      shell,
+      client,
+      key,
+      netns,
+      env: { SSHOAL_DEVICE_ASK_MS: '500', SSHOAL_DEVICE_LOGIN_MS: '2000' },
+      args: [
+        '--master',
+        master.url,
+        '--known-hosts',
+        pinned,
+        '--forward',
+        '0:127.0.0.1:7',
+        '--keepalive',
+        '1',
+      ],
+    })
+    const [, , port] = await device.waitForOutput(UP)
+    await network.cut('device')
+    // It notices by its own keepalive; then neither the master nor the slot that worked before answers.
+    await device.waitForOutput(/the tunnel ended after [^]*no slot from http:[^]*slot that worked before: /)
+    expect(await device.status()).toMatchObject({ status: 1, stdout: expect.stringMatching(/tunnel: +down/) })
+    await network.restore('device')
+    await device.waitForOutput(/the tunnel ended after [^]*the tunnel is up/)
+    const [, samePort] = [...device.output.matchAll(new RegExp(UP, 'g'))].at(-1)?.slice(1) ?? []
+    // One tunnel of one device: the new one took over from the one that was cut, with its port.
+    expect(samePort).toBe(port)
+    const to = { host: '10.77.0.1', port: Number(samePort) }
+    expect((await visitFrom(server, to, 'back again')).toString()).toBe('back again')
+    expect(slave.process.exit).toBeUndefined()
+  },
+)

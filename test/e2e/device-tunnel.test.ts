@@ -105,13 +105,18 @@ describe.each([
     const [, line = ''] = await device.waitForOutput(/its public half:\n.*((?:ssh|ecdsa)-\S+ \S+)/)
     await device.waitForOutput(/(next try in [^]*){3}/)
     expect(device.output).toMatch(/this device's key is refused: .*the key SHA256:\S+ is not known here/)
-    const delays = [...device.output.matchAll(/next try in ([\d.]+) s/g)].map(([, seconds]) => Number(seconds))
+    const delays = [...device.output.matchAll(/next try in ([\d.]+) s/g)].map(([, seconds]) =>
+      Number(seconds),
+    )
     // Doubled each time, of which at least one half is waited; an ordinary failure would wait at most 0.1 s.
     for (const [n, least] of [0.4, 0.8, 1].entries()) {
       expect(delays[n]).toBeGreaterThanOrEqual(least)
       expect(delays[n]).toBeLessThanOrEqual(2)
     }
-    expect(await device.status()).toMatchObject({ status: 1, stdout: expect.stringContaining('is not known here') })
+    expect(await device.status()).toMatchObject({
+      status: 1,
+      stdout: expect.stringContaining('is not known here'),
+    })
 
     const id = `device-${++devices}`
     await cluster.api('POST', '/devices', { id, keys: [line] })
@@ -134,19 +139,35 @@ describe.each([
     const { id, key } = await enrol(machine.client)
     const [type, wire] = (await makeKey(makeFolder())).publicKey.split(' ')
     // Over verified HTTPS the master names the right key; a pin counts alone.
-    const device = startDevice({ ...machine, key, args: [...overHttps(), ...pin(`127.0.0.1 ${type} ${wire}`)] })
-    await device.waitForOutput(/the host key that 127\.0\.0\.1 port \d+ shows is not among those that \S+ names/)
+    const device = startDevice({
+      ...machine,
+      key,
+      args: [...overHttps(), ...pin(`127.0.0.1 ${type} ${wire}`)],
+    })
+    await device.waitForOutput(
+      /the host key that 127\.0\.0\.1 port \d+ shows is not among those that \S+ names/,
+    )
     await device.waitForOutput(/next try in/)
     expect(device.output).not.toMatch(UP)
     expect(await tunnelOf(id)).toBeUndefined()
-    expect(await device.status()).toMatchObject({ status: 1, stdout: expect.stringContaining('did not log in') })
+    expect(await device.status()).toMatchObject({
+      status: 1,
+      stdout: expect.stringContaining('did not log in'),
+    })
   })
 
   test('several keys of one type may be pinned for one host', async () => {
     const { key } = await enrol(machine.client)
     const [type, wire] = (await makeKey(makeFolder())).publicKey.split(' ')
-    const lines = [`* ${type} ${wire}`, ...slaveKeys.map((line) => line.replace(/^\S+/, '10.0.0.1,127.0.0.*'))]
-    const device = startDevice({ ...machine, key, args: [...overHttp(), ...pin('# all of them', '', ...lines)] })
+    const lines = [
+      `* ${type} ${wire}`,
+      ...slaveKeys.map((line) => line.replace(/^\S+/, '10.0.0.1,127.0.0.*')),
+    ]
+    const device = startDevice({
+      ...machine,
+      key,
+      args: [...overHttp(), ...pin('# all of them', '', ...lines)],
+    })
     await device.waitForOutput(UP)
     expect(device.output).not.toContain('next try in')
   })
@@ -185,8 +206,12 @@ describe('host keys count only', () => {
     const rsa = await makeCertificate(makeFolder(), undefined, 'rsa')
     const url = await startTlsFront(cluster.master.url, rsa, { ciphers: 'DEFAULT:@SECLEVEL=0' })
     const device = startDevice({ shell: 'ash', fetcher: 'busybox wget', key, args: ['--master', url] })
-    await device.waitForOutput(/cannot verify certificates[^]*install curl or GNU wget, or give --known-hosts FILE/)
-    await device.waitForOutput(/no host key of 127\.0\.0\.1 port \d+ can be trusted, so nothing is sent there/)
+    await device.waitForOutput(
+      /cannot verify certificates[^]*install curl or GNU wget, or give --known-hosts FILE/,
+    )
+    await device.waitForOutput(
+      /no host key of 127\.0\.0\.1 port \d+ can be trusted, so nothing is sent there/,
+    )
     expect(device.output).not.toContain('connecting to')
   })
 
@@ -205,7 +230,10 @@ describe('host keys count only', () => {
 test('an answer that is no slot is not given to the SSH client', async () => {
   const { key } = await enrol()
   const web = await startHttp('-oProxyCommand=true 22\n')
-  const device = startDevice({ key, args: ['--master', `http://127.0.0.1:${web.port}`, ...pin(...slaveKeys)] })
+  const device = startDevice({
+    key,
+    args: ['--master', `http://127.0.0.1:${web.port}`, ...pin(...slaveKeys)],
+  })
   await device.waitForOutput(/no slot from http:\S+: the answer is no slot/)
   expect(device.output).not.toContain('connecting to')
 })
@@ -225,7 +253,17 @@ test('the connect token is sent in the header, and is on no command line', async
   const url = `http://127.0.0.1:${(master.address() as AddressInfo).port}`
   const tokenFile = join(makeFolder(), 'token')
   writeFileSync(tokenFile, 'a-secret\n')
-  const args = ['--master', url, ...pin(...slaveKeys), '--token-file', tokenFile, '--region', 'eu', '--port', '443']
+  const args = [
+    '--master',
+    url,
+    ...pin(...slaveKeys),
+    '--token-file',
+    tokenFile,
+    '--region',
+    'eu',
+    '--port',
+    '443',
+  ]
   for (const fetcher of ['curl', 'wget'] as const) {
     const device = startDevice({ key, fetcher, args })
     await device.waitForOutput(/no slot from http:\S+: (401|.*Authentication Failed)/)
@@ -254,32 +292,35 @@ describe('signals', () => {
     await eventually(async () => expect((await tunnelOf(id))?.epoch).toBeGreaterThan(first))
   })
 
-  test.each(['dash', 'ash'] as const)('SIGTERM leaves nothing behind, whatever it is at (%s)', async (shell) => {
-    const { key } = await enrol()
-    const silent = createServer(() => {})
-    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
-    atEnd(() => silent.close())
-    const nobody = `https://127.0.0.1:${(silent.address() as AddressInfo).port}`
-    const slow = { SSHOAL_DEVICE_BACKOFF_MIN_MS: '60000', SSHOAL_DEVICE_BACKOFF_MAX_MS: '60000' }
-    const cases: [string[], RegExp][] = [
-      [overHttps(), UP],
-      [['--master', 'https://127.0.0.1:1'], /next try in/],
-      [['--master', nobody], /started/],
-    ]
-    for (const [args, moment] of cases) {
-      const device = startDevice({ shell, key, args, env: { ...slow, SSHOAL_DEVICE_ASK_MS: '60000' } })
-      await device.waitForOutput(moment)
-      const children = await eventually(async () => {
-        const found = await childrenOf(device.pid)
-        return found.length > 0 ? found : false
-      })
-      const began = performance.now()
-      device.signal('SIGTERM')
-      expect(await device.exited).toEqual({ status: 0, signal: null })
-      expect(performance.now() - began).toBeLessThan(2_000)
-      await eventually(() => expect(children.filter(isAlive)).toEqual([]), { within: 1_500 })
-    }
-  })
+  test.each(['dash', 'ash'] as const)(
+    'SIGTERM leaves nothing behind, whatever it is at (%s)',
+    async (shell) => {
+      const { key } = await enrol()
+      const silent = createServer(() => {})
+      await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
+      atEnd(() => silent.close())
+      const nobody = `https://127.0.0.1:${(silent.address() as AddressInfo).port}`
+      const slow = { SSHOAL_DEVICE_BACKOFF_MIN_MS: '60000', SSHOAL_DEVICE_BACKOFF_MAX_MS: '60000' }
+      const cases: [string[], RegExp][] = [
+        [overHttps(), UP],
+        [['--master', 'https://127.0.0.1:1'], /next try in/],
+        [['--master', nobody], /started/],
+      ]
+      for (const [args, moment] of cases) {
+        const device = startDevice({ shell, key, args, env: { ...slow, SSHOAL_DEVICE_ASK_MS: '60000' } })
+        await device.waitForOutput(moment)
+        const children = await eventually(async () => {
+          const found = await childrenOf(device.pid)
+          return found.length > 0 ? found : false
+        })
+        const began = performance.now()
+        device.signal('SIGTERM')
+        expect(await device.exited).toEqual({ status: 0, signal: null })
+        expect(performance.now() - began).toBeLessThan(2_000)
+        await eventually(() => expect(children.filter(isAlive)).toEqual([]), { within: 1_500 })
+      }
+    },
+  )
 
   test('a second one for the same device does not start', async () => {
     const { key } = await enrol()
@@ -300,8 +341,17 @@ test('each step is one line on standard error and one for syslog, which gets non
   const device = startDevice({ key, programs: { logger } })
   await device.waitForOutput(UP)
   await device.stop()
-  const steps = device.stderr.trimEnd().split('\n').map((line) => line.replace(/^sshoal-device: /, ''))
-  expect(steps.map((step) => step.replace(/[ :].*/, ''))).toEqual(['started', 'slot', 'connecting', 'the', 'ended'])
+  const steps = device.stderr
+    .trimEnd()
+    .split('\n')
+    .map((line) => line.replace(/^sshoal-device: /, ''))
+  expect(steps.map((step) => step.replace(/[ :].*/, ''))).toEqual([
+    'started',
+    'slot',
+    'connecting',
+    'the',
+    'ended',
+  ])
   expect(readFileSync(log, 'utf8').trimEnd().split('\n')).toEqual(
     steps.map((step) => `-t sshoal-device -p daemon.notice -- ${step}`),
   )
