@@ -13,11 +13,15 @@ import {
   makeFolder,
   makeKey,
   openVisit,
+  run,
   start,
   startCluster,
   startEcho,
+  startHttp,
   startMaster,
+  startSilent,
   startSlave,
+  startSshd,
   callApi,
   visitFrom,
 } from '../kit/index.ts'
@@ -156,5 +160,113 @@ test.each([
     const to = { host: '10.77.0.1', port: Number(samePort) }
     expect((await visitFrom(server, to, 'back again')).toString()).toBe('back again')
     expect(slave.process.exit).toBeUndefined()
+  },
+)
+
+/** Its waiting times so far, in milliseconds. */
+const delays = (output: string): number[] =>
+  [...output.matchAll(/next try in ([\d.]+) s/g)].map(([, seconds]) => Number(seconds) * 1_000)
+
+function expectBetween(found: number[], bounds: [number, number][]): void {
+  for (const [n, [least, most]] of bounds.entries()) {
+    expect(found[n]).toBeGreaterThanOrEqual(least)
+    expect(found[n]).toBeLessThanOrEqual(most)
+  }
+}
+
+test.each(['dash', 'ash'] as const)(
+  'it waits longer from failure to failure, to a limit (%s)',
+  async (shell) => {
+    const env = { SSHOAL_DEVICE_BACKOFF_MIN_MS: '60', SSHOAL_DEVICE_BACKOFF_MAX_MS: '200' }
+    const device = startDeviceScript({ shell, env, args: ['--master', 'https://127.0.0.1:1'] })
+    await device.waitForOutput(/(next try in [^]*){5}/)
+    const bounds: [number, number][] = [
+      [30, 60],
+      [60, 120],
+      [100, 200],
+      [100, 200],
+      [100, 200],
+    ]
+    expectBetween(delays(device.output), bounds)
+    // Devices that fail together do not come back together.
+    expect(new Set(delays(device.output)).size).toBeGreaterThan(2)
+  },
+)
+
+/** A master that only knows one slot. */
+const masterOf = async (host: string, port: number): Promise<string> =>
+  `http://127.0.0.1:${(await startHttp(`${host} ${port}\n`)).port}`
+
+function pinAny(...publicKeys: string[]): string[] {
+  const file = join(makeFolder(), 'known_hosts')
+  writeFileSync(file, publicKeys.map((key) => `* ${key}\n`).join(''))
+  return ['--known-hosts', file]
+}
+
+test('a tunnel that was up for a while resets the waiting time, a short one does not', async () => {
+  const folder = makeFolder()
+  const key = await makeKey(folder)
+  const sshd = await startSshd(folder, { authorized: [key] })
+  const args = [
+    '--master',
+    await masterOf(sshd.host, sshd.port),
+    ...pinAny(sshd.hostKey.publicKey),
+    '--user',
+    'root',
+  ]
+  const breakTwice = async (stable: string): Promise<number[]> => {
+    const env = {
+      SSHOAL_DEVICE_STABLE_MS: stable,
+      SSHOAL_DEVICE_BACKOFF_MIN_MS: '100',
+      SSHOAL_DEVICE_BACKOFF_MAX_MS: '5000',
+    }
+    const device = startDeviceScript({ key, args, env })
+    for (const times of [1, 2]) {
+      await device.waitForOutput(new RegExp(`(the tunnel is up[^]*){${times}}`))
+      const client = await run('pgrep', ['-x', '-P', String(device.pid), 'ssh'])
+      process.kill(Number(client.stdout), 'SIGKILL')
+      await device.waitForOutput(new RegExp(`(next try in[^]*){${times}}`))
+    }
+    return delays(device.output)
+  }
+  const [long, short] = await Promise.all([breakTwice('1'), breakTwice('60000')])
+  expectBetween(long, [
+    [50, 100],
+    [50, 100],
+  ])
+  expectBetween(short, [
+    [50, 100],
+    [100, 200],
+  ])
+})
+
+test.each(['openssh', 'dropbear'] as const)(
+  'a slave with an IPv6 address is reached with %s',
+  async (client) => {
+    const folder = makeFolder()
+    const key = await (client === 'openssh' ? makeKey : makeDropbearKey)(folder)
+    const sshd = await startSshd(folder, { authorized: [key], host: '::1' })
+    const args = [
+      '--master',
+      await masterOf('::1', sshd.port),
+      ...pinAny(sshd.hostKey.publicKey),
+      '--user',
+      'root',
+    ]
+    const device = startDeviceScript({ client, key, args })
+    await device.waitForOutput(/the tunnel is up on ::1 port/)
+  },
+)
+
+test.each(['openssh', 'dropbear'] as const)(
+  'a slave that says nothing does not hold %s for ever',
+  async (client) => {
+    const silent = await startSilent()
+    const key = await (client === 'openssh' ? makeKey : makeDropbearKey)(makeFolder())
+    const env = { SSHOAL_DEVICE_LOGIN_MS: '700' }
+    const args = ['--master', await masterOf(silent.host, silent.port), ...pinAny('ssh-ed25519 AAAA')]
+    const device = startDeviceScript({ client, key, args, env })
+    await device.waitForOutput(/no forward stood within 0\.700 s[^]*next try in/)
+    await eventually(() => expect(silent.accepted).toBeGreaterThan(1))
   },
 )

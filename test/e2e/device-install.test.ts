@@ -16,7 +16,7 @@ import { dirname, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 
 import { deviceScript, runDeviceScript } from '../kit/device-script.ts'
-import { makeFolder, run } from '../kit/index.ts'
+import { makeDropbearKey, makeFolder, makeKey, run } from '../kit/index.ts'
 
 const shells = ['dash', 'ash'] as const
 const beside = (name: string): string => readFileSync(join(dirname(deviceScript), name), 'utf8')
@@ -267,5 +267,20 @@ describe.each(shells)('under %s', (shell) => {
     writeFileSync(config, lines.map((line) => `${line}\n`).join(''))
     const status = await runDeviceScript(['status'], { shell, env: { SSHOAL_DEVICE_CONFIG: config } })
     expect(status).toMatchObject({ status: 3, stdout: expect.stringMatching(/running: +no/) })
+  })
+})
+
+test('a key that the only client here cannot read is an error that says what makes it readable', async () => {
+  const folder = makeFolder()
+  const run = (client: 'openssh' | 'dropbear', key: string) =>
+    runDeviceScript(['run', '--master', 'https://a.test', '--state', folder, '--key', key], { client })
+  const [openssh, dropbear] = [await makeKey(folder), await makeDropbearKey(folder)]
+  expect(await run('dropbear', openssh.path)).toMatchObject({
+    status: 1,
+    stderr: expect.stringContaining(`dropbearconvert openssh dropbear ${openssh.path} NEW`),
+  })
+  expect(await run('openssh', dropbear.path)).toMatchObject({
+    status: 1,
+    stderr: expect.stringContaining(`dropbearconvert dropbear openssh ${dropbear.path} NEW`),
   })
 })
