@@ -43,6 +43,19 @@ export interface TestCluster {
   eventsOf(type: string): Record<string, unknown>[]
 }
 
+/** What other masters would say and hear: there are none. */
+const alone = {
+  feed: {
+    start: () => Promise.resolve(),
+    publish: () => {},
+    reserve: () => undefined,
+    request: () => Promise.reject(new Error('no other master')),
+    nowMicros: () => Date.now() * 1_000,
+    others: () => [],
+    close: () => Promise.resolve(),
+  },
+}
+
 export function makeCluster(deps: Partial<LiveClusterDeps> = {}): TestCluster {
   const events: TestEvent[] = []
   const sightings: string[] = []
@@ -60,6 +73,7 @@ export function makeCluster(deps: Partial<LiveClusterDeps> = {}): TestCluster {
     store: { id: 'store-1', nextInvalidation: () => Promise.resolve(++number) },
     lastInvalidation: 7,
     log: silentLog(),
+    ...alone,
     ...deps,
   })
   const eventsOf = (type: string) => events.filter((event) => event.type === type).map(({ data }) => data)

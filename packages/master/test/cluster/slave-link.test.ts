@@ -398,7 +398,7 @@ describe('the end of a link', () => {
     const slave = await join(master, 's1', { tunnels: [tunnel('a', 1), tunnel('b', 2)] })
     slave.socket.terminate()
     await until(() => master.cluster.view().slaves[0]?.state === 'stale')
-    expect(master.cluster.slot({})).toBeUndefined()
+    expect(await master.cluster.slot({})).toBeUndefined()
     expect(devices(master)).toHaveLength(2)
     await until(() => master.cluster.size.slaves === 0)
     expect(master.cluster.size.tunnels).toBe(0)
