@@ -14,7 +14,11 @@ export interface SshListeners {
 /** Rejects with LISTEN_FAILED naming the address, and then none listens. */
 export async function startSshListeners(addresses: readonly HostPort[]): Promise<SshListeners> {
   const early: Socket[] = []
-  let onSocket = (socket: Socket): void => void early.push(socket)
+  let onSocket = (socket: Socket): void => {
+    // Reset by its client before anybody took it.
+    socket.on('error', () => socket.destroy())
+    early.push(socket)
+  }
   const servers: Server[] = []
   const close = (): void => {
     for (const server of servers) server.close()
@@ -38,6 +42,8 @@ export async function startSshListeners(addresses: readonly HostPort[]): Promise
       )
     }
     server.on('connection', (socket) => onSocket(socket))
+    // accept(2) fails when descriptors run out; those who wait in the backlog are taken when there are some again.
+    server.on('error', () => {})
   }
   return {
     ports: servers.map((server) => (server.address() as AddressInfo).port),
