@@ -73,9 +73,7 @@ export interface Protocol {
   _decipher: { inSeqno: number; _onPayload: PayloadHandler }
   _packetRW: { write: PacketWriter }
   _queue: Buffer[] | undefined
-  _remoteIdentRaw: Buffer | undefined
   _skipNextInboundPacket: boolean
-  _strictMode: boolean | undefined
   _onPayload: PayloadHandler
   start(): void
   parse(chunk: Buffer, from: number, to: number): void
@@ -142,6 +140,8 @@ function openLibrary(): Library {
   for (const [name, value] of Object.entries(shapes)) {
     if (typeof value !== 'function') throw new LibraryError(`ssh2 ${version} has no ${name}`)
   }
+  const missing = missingInsides(Protocol, KexInit)
+  if (missing !== undefined) throw new LibraryError(`ssh2 ${version} is another inside: ${missing}`)
   return {
     Protocol,
     KexInit,
@@ -150,6 +150,64 @@ function openLibrary(): Library {
     ready: crypto.init,
     native: crypto.bindingAvailable,
   }
+}
+
+const INSIDES = {
+  '_decipher._onPayload': 'function',
+  '_decipher.inSeqno': 'number',
+  '_cipher.encrypt': 'function',
+  '_cipher.allocPacket': 'function',
+  '_cipher.outSeqno': 'number',
+  '_packetRW.write.alloc': 'function',
+  '_packetRW.write.finalize': 'function',
+  '_packetRW.write.allocStart': 'number',
+  '_packetRW.write.allocStartKEX': 'number',
+  rekey: 'function',
+}
+
+function fieldAt(object: object, path: string): unknown {
+  let value: unknown = object
+  for (const name of path.split('.')) value = (value as Record<string, unknown> | undefined)?.[name]
+  return value
+}
+
+/**
+ * The private fields that we use, looked at on a connection that leads nowhere: a copy of ssh2 that was patched, bundled or
+ * deduplicated to something else keeps its version number. Says which one is not as `Protocol` above has it.
+ */
+export function missingInsides(
+  Protocol: Library['Protocol'],
+  KexInit: Library['KexInit'],
+): string | undefined {
+  const side = { cipher: ['aes128-ctr'], mac: ['hmac-sha2-256'], compress: ['none'], lang: [] }
+  const written: Buffer[] = []
+  const protocol = new Protocol({
+    server: true,
+    hostKeys: {},
+    ident: 'check',
+    offer: new KexInit({ kex: ['curve25519-sha256'], serverHostKey: ['ssh-ed25519'], cs: side, sc: side }),
+    onWrite: (data) => void written.push(data),
+    onError: () => {},
+    onHeader: () => {},
+    onHandshakeComplete: () => {},
+    messageHandlers: { DISCONNECT: () => {} },
+  })
+  const fields = ['_kexinit', '_kex', '_queue', '_skipNextInboundPacket', '_onPayload']
+  const absent = fields.find((name) => !(name in protocol))
+  if (absent !== undefined) return absent
+  const hello = Buffer.from('SSH-2.0-check\r\n')
+  try {
+    protocol.start()
+    protocol.parse(hello, 0, hello.length)
+  } catch (error) {
+    return `it cannot begin (${String(error)})`
+  }
+  const wrong = Object.entries(INSIDES).find(([path, type]) => typeof fieldAt(protocol, path) !== type)
+  if (wrong !== undefined) return wrong[0]
+  // An identification string, then our KEXINIT, which is what a key exchange under way is told by.
+  if (written.length < 2 || !Buffer.isBuffer(protocol._kexinit)) return '_kexinit'
+  protocol.cleanup()
+  return undefined
 }
 
 export const library: Library = openLibrary()

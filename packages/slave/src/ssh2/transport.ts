@@ -4,27 +4,17 @@
 // Knows nothing of logins, channels or forwards.
 import type { Socket } from 'node:net'
 
-import { SIGNATURE_ALGORITHMS } from './algorithms.ts'
+import { KeyExchanges } from './key-exchanges.ts'
 import { library } from './library.ts'
 import type { LibraryHostKey, Offer, Protocol } from './library.ts'
 import { DisconnectReason, Message } from './message.ts'
-import { findMismatch, guessedRight, readProposal } from './negotiation.ts'
 import type { Proposal } from './negotiation.ts'
-import { holdPackets, releasePackets, usePacketMemory } from './patches/packet-memory.ts'
-import { useCheapX25519 } from './patches/x25519.ts'
+import { Outbox } from './outbox.ts'
 import type { SshEndError } from './ssh-server.ts'
 import { WireError, message } from './wire.ts'
 
-/** Unsent bytes from which visits are no longer read. */
-const CONGESTED_BYTES = 256 * 1024
-/** Unsent bytes from which the connection itself is no longer read: only answers to it can have piled up so high. */
-const STOP_READING_BYTES = 1024 * 1024
+/** Unsent bytes; the later limit is the server's setting. */
 const MAX_UNSENT_BEFORE_LOGIN = 256 * 1024
-/** ssh2's server never starts a key exchange by itself; RFC 4253 §9 recommends one per gigabyte and hour. */
-const REKEY_BYTES = 1024 ** 3
-const REKEY_MS = 3_600_000
-/** Bytes of one turn that are written without waiting for its end. */
-const FLUSH_BYTES = 128 * 1024
 /** How long the peer has to read our DISCONNECT and to close. */
 const LINGER_MS = 1000
 
@@ -59,13 +49,11 @@ export class Transport {
   #owner: TransportOwner
   #protocol: Protocol
   #ended = false
-  #out: Buffer[] = []
-  #outBytes = 0
+  #outbox: Outbox
   #identified = false
-  #sendExtInfo = false
+  #exchanges: KeyExchanges
+  /** Of messages that wait for the end of a key exchange. */
   #queuedBytes = 0
-  #bytesSinceKeys = 0
-  #keysAt = 0
 
   constructor(socket: Socket, settings: TransportSettings, owner: TransportOwner) {
     this.socket = socket
@@ -79,18 +67,30 @@ export class Transport {
     })
     // Nagle's algorithm costs OpenSSH 40 ms per login and each new visit a round trip.
     socket.setNoDelay(true)
+    this.#outbox = new Outbox(socket, {
+      mostUnsent: () => (this.loggedIn ? settings.maxUnsentBytes : MAX_UNSENT_BEFORE_LOGIN),
+      onTooMuch: () => this.#tooMuchUnsent(),
+    })
     this.#protocol = new library.Protocol({
       server: true,
       hostKeys: settings.hostKeys,
       ident: settings.ident,
       offer: settings.offer,
-      onWrite: (data) => this.#write(data),
+      onWrite: (data) => {
+        this.#exchanges.count(data.length)
+        this.#outbox.write(data)
+      },
       onError: (error) => this.#over({ code: 'PROTOCOL_ERROR', message: error.message }),
       onHeader: (header) => this.#onIdent(header.versions.software),
-      onHandshakeComplete: () => this.#onKeys(),
+      onHandshakeComplete: () => {
+        this.#queuedBytes = 0
+        this.#exchanges.onKeys()
+        if (this.loggedIn) process.nextTick(() => this.#onDrain())
+      },
       messageHandlers: { DISCONNECT: () => this.#over(undefined) },
     })
     this.#protocol._onPayload = (payload) => this.#onPayload(payload)
+    this.#exchanges = new KeyExchanges(this.#protocol, settings, this)
     socket.on('drain', () => this.#onDrain())
     // FIN-WAIT trap: a peer's FIN ends a connection at once and for good, whatever it has not read yet.
     socket.on('end', () => {
@@ -121,9 +121,7 @@ export class Transport {
 
   /** False while data has to wait: the peer does not read, or keys are being exchanged. */
   get hasRoom(): boolean {
-    return (
-      !this.#ended && this.#protocol._kexinit === undefined && this.socket.writableLength < CONGESTED_BYTES
-    )
+    return !this.#ended && this.#protocol._kexinit === undefined && !this.#outbox.congested
   }
 
   /** Sends a message; during a key exchange it waits for its end. Nothing happens on a transport that is over. */
@@ -180,7 +178,7 @@ export class Transport {
   #onData(chunk: Buffer): void {
     this.lastHeardAt = performance.now()
     if (this.#ended) return
-    this.#bytesSinceKeys += chunk.length
+    this.#exchanges.count(chunk.length)
     try {
       this.#protocol.parse(chunk, 0, chunk.length)
     } catch (error) {
@@ -188,11 +186,11 @@ export class Transport {
       const text = error instanceof Error ? error.message : String(error)
       if (this.#identified) this.fail(text)
       else {
-        this.#write(Buffer.from('Invalid SSH identification string.\r\n'))
+        this.#outbox.write(Buffer.from('Invalid SSH identification string.\r\n'))
         this.#over({ code: 'PROTOCOL_ERROR', message: text })
       }
     }
-    this.#rekeyIfDue()
+    if (this.loggedIn && !this.#ended) this.#exchanges.renewIfDue(this.lastHeardAt)
   }
 
   #onIdent(software: string): void {
@@ -200,61 +198,14 @@ export class Transport {
     const decipher = this.#protocol._decipher
     const first = decipher._onPayload
     decipher._onPayload = (payload) =>
-      payload[0] === Message.KEXINIT ? this.#onKexInit(payload, first) : this.#stopIfEnded(first(payload))
+      payload[0] === Message.KEXINIT
+        ? this.#exchanges.onInit(payload, first)
+        : this.stopIfEnded(first(payload))
     this.#owner.onIdent(software)
   }
 
-  #onKexInit(payload: Buffer, proceed: (payload: Buffer) => unknown): unknown {
-    const protocol = this.#protocol
-    const ours = this.#settings.proposal
-    const client = readProposal(payload)
-    const mismatch = findMismatch(client, ours)
-    if (mismatch !== undefined) {
-      const text = `no matching ${mismatch.category}; the client offered ${mismatch.client.join(',')}`
-      this.disconnect(text.slice(0, 1024), DisconnectReason.KEY_EXCHANGE_FAILED, {
-        code: 'NEGOTIATION_FAILED',
-        message: text,
-        offered: mismatch,
-      })
-      return Infinity
-    }
-    const result = proceed(payload)
-    if (this.#ended || protocol._kex === undefined) return result
-    protocol._skipNextInboundPacket = client.guessFollows && !guessedRight(client, ours)
-    // ssh2's own EXT_INFO lacks a comma ("ecdsa-sha2-nistp521rsa-sha2-512"), so it is told that none is wanted.
-    this.#sendExtInfo ||= this.#keysAt === 0 && client.kex.includes('ext-info-c')
-    protocol._kex.remoteExtInfoEnabled = false
-    useCheapX25519(protocol._kex)
-    if (this.#keysAt !== 0) {
-      // A later exchange brings its own listener, which goes on parsing with a freed cipher after a DISCONNECT.
-      const decipher = protocol._decipher
-      const during = decipher._onPayload
-      decipher._onPayload = (packet) => this.#stopIfEnded(during(packet))
-    }
-    return result
-  }
-
-  #onKeys(): void {
-    this.#bytesSinceKeys = 0
-    this.#queuedBytes = 0
-    this.#keysAt = performance.now()
-    usePacketMemory(this.#protocol._cipher)
-    // The rest of the finished exchange is garbage that ssh2 would keep as long as the connection lives.
-    this.#protocol._kex = { sessionID: this.sessionId } as Protocol['_kex']
-    if (this.#sendExtInfo) {
-      this.#sendExtInfo = false
-      this.send(
-        Buffer.concat([
-          Buffer.of(Message.EXT_INFO, 0, 0, 0, 1),
-          message(0, 'server-sig-algs', SIGNATURE_ALGORITHMS.join(',')).subarray(1),
-        ]),
-      )
-    }
-    if (this.loggedIn) process.nextTick(() => this.#onDrain())
-  }
-
   /** The value tells ssh2's parser to drop the rest of a chunk. */
-  #stopIfEnded(result: unknown): unknown {
+  stopIfEnded(result: unknown): unknown {
     return this.#ended ? Infinity : result
   }
 
@@ -272,7 +223,7 @@ export class Transport {
           this.#over(undefined)
           break
         case Message.KEXINIT:
-          return this.#onKexInit(payload, (init) => library.handleKexInit(this.#protocol, init))
+          return this.#exchanges.onInit(payload, (init) => library.handleKexInit(this.#protocol, init))
         default:
           this.#owner.onMessage(type, payload)
       }
@@ -280,7 +231,7 @@ export class Transport {
       if (!(error instanceof WireError)) throw error
       this.fail(`malformed message ${type}: ${error.message}`)
     }
-    return this.#stopIfEnded(undefined)
+    return this.stopIfEnded(undefined)
   }
 
   /** RFC 4253 §11.4. */
@@ -288,52 +239,9 @@ export class Transport {
     this.send(message(Message.UNIMPLEMENTED, this.#protocol._decipher.inSeqno - 1))
   }
 
-  /** The packets of one turn leave in one system call. */
-  #write(data: Buffer): void {
-    if (!this.socket.writable) return
-    this.#bytesSinceKeys += data.length
-    if (this.#out.length === 0) {
-      holdPackets()
-      process.nextTick(this.#flush)
-    }
-    const last = this.#out.at(-1)
-    if (last?.buffer === data.buffer && last.byteOffset + last.length === data.byteOffset) {
-      this.#out[this.#out.length - 1] = Buffer.from(last.buffer, last.byteOffset, last.length + data.length)
-    } else {
-      this.#out.push(data)
-    }
-    this.#outBytes += data.length
-    if (this.#outBytes >= FLUSH_BYTES) this.#flush()
-  }
-
-  #flush = (): void => {
-    const out = this.#out
-    const first = out[0]
-    if (first === undefined) return
-    this.#out = []
-    this.#outBytes = 0
-    const { socket } = this
-    // What has to wait behind other bytes is copied, so that a stalled peer holds no slab of packets for it.
-    const copy = socket.writableLength > 0
-    if (out.length === 1) {
-      socket.write(copy ? Buffer.from(first) : first)
-    } else {
-      socket.cork()
-      for (const data of out) socket.write(copy ? Buffer.from(data) : data)
-      socket.uncork()
-    }
-    const unsent = socket.writableLength
-    // Zero means that the kernel has it all; a write that completes later counts until then.
-    releasePackets(copy || unsent === 0)
-    if (unsent <= CONGESTED_BYTES || this.#ended) return
-    // ssh2 ignores what write() returns: a peer that asks and never reads makes it grow without end.
-    const limit = this.loggedIn ? this.#settings.maxUnsentBytes : MAX_UNSENT_BEFORE_LOGIN
-    if (unsent > limit) this.#tooMuchUnsent()
-    else if (unsent > STOP_READING_BYTES) socket.pause()
-  }
-
   #tooMuchUnsent(): void {
-    this.destroy({ code: 'BUFFER_LIMIT', message: 'the peer does not read what it is sent' })
+    if (!this.#ended)
+      this.destroy({ code: 'BUFFER_LIMIT', message: 'the peer does not read what it is sent' })
   }
 
   #onDrain(): void {
@@ -342,18 +250,12 @@ export class Transport {
     if (this.hasRoom) this.#owner.onRoom()
   }
 
-  #rekeyIfDue(): void {
-    if (!this.loggedIn || this.#ended || this.#protocol._kexinit !== undefined) return
-    const due = this.#settings.rekeyBytes ?? REKEY_BYTES
-    if (this.#bytesSinceKeys >= due || this.lastHeardAt - this.#keysAt >= REKEY_MS) this.#protocol.rekey()
-  }
-
   #over(error: SshEndError | undefined): void {
     if (this.#ended) return
     this.#ended = true
     const { socket } = this
     this.#protocol.cleanup()
-    this.#flush()
+    this.#outbox.flush()
     this.#owner.onEnd(error)
     if (socket.destroyed) return
     // Half-closed, a black-holed peer would hold the socket in FIN-WAIT for ever, so the end is ours.

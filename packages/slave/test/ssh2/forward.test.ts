@@ -170,6 +170,22 @@ describe('a channel', () => {
     expect(error.reason).toBe(1)
   })
 
+  it('to an address is refused by name however many were refused before', async () => {
+    fixture = await startServer({ onDirect: async () => ({ outcome: 'refuse', text: 'no such device' }) })
+    const client = await fixture.connect()
+    const reasons: number[] = []
+    tap(client, (payload) => {
+      if (payload[0] !== 92) return false
+      reasons.push(payload.readUInt32BE(5))
+      return true
+    })
+    for (let i = 0; i < 1_500; i++) {
+      sendRaw(client, message(90, 'direct-tcpip', i, 1000, 32768, 'device', 22, '127.0.0.1', 1))
+      if (i % 100 === 99) await until(() => reasons.length === i + 1)
+    }
+    expect(new Set(reasons)).toEqual(new Set([1]))
+  })
+
   it('of an unknown type and an eleventh session are refused', async () => {
     fixture = await startServer()
     const client = await fixture.connect()
