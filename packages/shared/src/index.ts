@@ -35,6 +35,7 @@ export {
   Holder,
   Identity,
   MAX_FRAME_BYTES,
+  masterRequests,
   PING_EVERY_MS,
   PROTOCOL,
   REQUEST_DEADLINE_MS,

@@ -76,7 +76,7 @@ export async function connectRoutes(api: Api, deps: ApiDeps): Promise<void> {
           throw new SshoalError('UNAUTHORIZED', 'a slot needs the connect token: Authorization: Bearer TOKEN')
         }
         const { region, port, format } = request.query
-        const slot = cluster.slot({
+        const slot = await cluster.slot({
           ...(region === undefined ? {} : { region }),
           ...(port === undefined ? {} : { port }),
         })

@@ -88,7 +88,7 @@ export interface Slot {
 
 export interface Cluster {
   /** Reserves a place for 2.5 s on the least busy slave; undefined: none is ready. Least busy = (tunnels + reserved) / capacity. */
-  slot(request: SlotRequest): Slot | undefined
+  slot(request: SlotRequest): Slot | undefined | Promise<Slot | undefined>
   view(): ClusterView
   /** Throws INVALID_CURSOR. */
   tunnels(filter: TunnelFilter): TunnelPage

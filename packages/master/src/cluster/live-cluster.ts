@@ -2,12 +2,15 @@
 // A change counts only if its link is the slave's current one and its epoch is not older than what stands.
 import {
   holderKey,
+  CLOSE,
+  REQUEST_DEADLINE_MS,
   type AdmitAnswer,
   type AdmitQuestion,
   type FixedPort,
   type Forward,
   type Holder,
   type Log,
+  type SlaveStatus,
   type Tunnel,
   type WhoAnswer,
   SshoalError,
@@ -24,16 +27,29 @@ import type {
   TunnelView,
 } from './cluster.ts'
 import { Contests } from './contests.ts'
+import type {
+  Answer,
+  ClusterFeed,
+  FeedChange,
+  FeedListener,
+  FeedSnapshot,
+  Question,
+  SlaveChange,
+  SlaveFacts,
+  SlaveRequest,
+} from './feed/cluster-feed.ts'
 import { LiveTunnel } from './live-tunnel.ts'
 import { SLOT_MS } from './reservations.ts'
-import { selectSlave, type RegionFallback } from './select-slave.ts'
+import { eligibleSlaves, leastBusy, type RegionFallback } from './select-slave.ts'
 import { SlaveRecord } from './slave-record.ts'
 import { TunnelTable } from './tunnel-table.ts'
 
 const BUCKETS = 4_096
+const LOST = 'the slave was lost'
 /** A probe takes the slave up to 3 s. */
 const PROBE_DEADLINE_MS = 4_500
-const DRAIN_DEADLINE_MS = 5_000
+/** How long the slaves of a master that fell silent stay in the view: others may say them again. */
+const MISSING_GRACE_MS = 10_000
 
 export interface Sighting {
   at: number
@@ -57,7 +73,8 @@ export interface LiveClusterDeps {
   regionFallback: RegionFallback
   publish(type: string, data: object, scope?: { project?: string; source?: string; reason?: string }): void
   saw(holder: Holder, sighting: Sighting): void
-  refused(refusal: Refused): void
+  /** `elsewhere`: another master heard it, and wrote it down. */
+  refused(refusal: Refused, where?: { elsewhere: boolean }): void
   ask(question: {
     publicKey: string
     username: string
@@ -68,12 +85,13 @@ export interface LiveClusterDeps {
   /** Which fixed ports a slave of this region must keep for whom. */
   fixedPorts(region: string | undefined): Promise<FixedPort[]>
   store: { id: string; nextInvalidation(): Promise<number> }
+  feed: ClusterFeed
   /** The number that the store gave last. */
   lastInvalidation: number
   log: Log
 }
 
-export class LiveCluster implements Cluster {
+export class LiveCluster implements Cluster, FeedListener {
   readonly deps: LiveClusterDeps
   readonly #slaves = new Map<string, SlaveRecord>()
   /** The same as a list, which a choice may go through more than once. */
@@ -98,8 +116,18 @@ export class LiveCluster implements Cluster {
 
   // ---- what the rest of the master asks (cluster.ts)
 
-  slot(request: SlotRequest): Slot | undefined {
-    const slave = selectSlave(this.#candidates, request, this.deps.regionFallback)
+  slot(request: SlotRequest): Slot | undefined | Promise<Slot | undefined> {
+    const { feed } = this.deps
+    const eligible = eligibleSlaves(this.#candidates, request, this.deps.regionFallback)
+    const reserved = eligible.length === 0 ? undefined : feed.reserve(eligible)
+    if (!reserved) return this.#given(leastBusy(eligible), request)
+    return reserved.then((id) => {
+      const chosen = id === undefined ? leastBusy(eligible) : this.#slaves.get(id)
+      return this.#given(chosen, request)
+    })
+  }
+
+  #given(slave: SlaveRecord | undefined, request: SlotRequest): Slot | undefined {
     if (!slave) {
       this.counters.noSlave++
       return undefined
@@ -116,12 +144,10 @@ export class LiveCluster implements Cluster {
   }
 
   view(): ClusterView {
-    const slaves = [...this.#slaves.values()]
-      .map((slave) => slave.view())
-      .sort((a, b) => (a.id < b.id ? -1 : 1))
+    const slaves = this.#candidates.map((slave) => slave.view())
     const reserved = slaves.reduce((sum, slave) => sum + slave.reserved, 0)
     return {
-      masters: [this.#master()],
+      masters: [this.#master(), ...this.deps.feed.others()].sort((a, b) => (a.id < b.id ? -1 : 1)),
       slaves,
       totals: { slaves: slaves.length, tunnels: this.#tunnels.size, reserved },
     }
@@ -162,25 +188,26 @@ export class LiveCluster implements Cluster {
 
   async kick(holder: Holder, reason: string): Promise<boolean> {
     const tunnel = this.#tunnels.get(holderKey(holder))
-    if (!tunnel?.slave.wire) return false
-    const { cut } = await tunnel.slave.wire.request('cut', {
-      ...wireHolder(holder),
-      epoch: tunnel.epoch,
-      reason,
-    })
-    return cut
+    if (!tunnel) return false
+    const question = { ...wireHolder(holder), epoch: tunnel.epoch, reason }
+    return (await this.#ask(tunnel.slave, 'cut', question, REQUEST_DEADLINE_MS)).cut
   }
 
   async invalidate(fingerprints: string[] | null): Promise<number> {
     // One after another up to the sending, so that each slave sees the numbers in their order.
     const sent = this.#invalidating.then(async () => {
       const number = await this.deps.store.nextInvalidation()
-      this.#invalidation = number
-      return this.#linked().map((slave) => this.#invalidateOn(slave, number, fingerprints))
+      this.deps.feed.publish({ type: 'invalidate', number, fingerprints })
+      return this.#invalidateLinked(number, fingerprints)
     })
     this.#invalidating = sent.catch(() => undefined)
     const cuts = await Promise.all(await sent)
     return cuts.reduce((sum, cut) => sum + cut, 0)
+  }
+
+  #invalidateLinked(number: number, fingerprints: string[] | null): Promise<number>[] {
+    this.#invalidation = number
+    return this.#linked().map((slave) => this.#invalidateOn(slave, number, fingerprints))
   }
 
   async #invalidateOn(slave: SlaveRecord, number: number, fingerprints: string[] | null): Promise<number> {
@@ -194,13 +221,17 @@ export class LiveCluster implements Cluster {
 
   async drain(id: string, overMs: number): Promise<{ tunnels: number }> {
     const slave = this.#slaves.get(id)
-    if (!slave?.wire)
+    if (!slave?.wire && slave?.master === undefined)
       throw new SshoalError('UNKNOWN_SLAVE', `no slave "${id}" is linked; GET /cluster lists those that are`)
-    const answer = await slave.wire.request('drain', { overMs }, DRAIN_DEADLINE_MS)
-    return { tunnels: answer.tunnels }
+    return this.#ask(slave, 'drain', { overMs }, REQUEST_DEADLINE_MS)
   }
 
   fixedPortsChanged(): void {
+    this.deps.feed.publish({ type: 'fixedPorts' })
+    this.#sendFixedPorts()
+  }
+
+  #sendFixedPorts(): void {
     for (const slave of this.#linked()) {
       this.deps.fixedPorts(slave.region).then(
         (fixedPorts) => slave.wire?.send('fixedPorts', { fixedPorts }),
@@ -223,16 +254,21 @@ export class LiveCluster implements Cluster {
   /** A link was proven: its tunnels enter the view from now on, and leave it with the link. */
   joining(slave: SlaveRecord): void {
     if (this.#slaves.get(slave.id) !== slave) this.#joining.set(slave.id, slave)
+    this.deps.feed.publish({ type: 'joining', slave: slave.id, link: slave.link, facts: slave.facts() })
   }
 
   /** A link was proven and its snapshot read: `slave` speaks for its id from now on. */
   joined(slave: SlaveRecord): void {
+    if (slave.wire) {
+      this.deps.feed.publish({ type: 'synced', slave: slave.id, link: slave.link })
+      this.deps.feed.publish({ type: 'state', slave: slave.id, link: slave.link, state: slave.state })
+    }
     clearTimeout(this.#graces.get(slave.id))
     this.#graces.delete(slave.id)
     const isNew = !this.#slaves.has(slave.id)
     this.#joining.delete(slave.id)
     this.#slaves.set(slave.id, slave)
-    this.#candidates = [...this.#slaves.values()]
+    this.#candidates = byId(this.#slaves)
     const { id, region, tunnels } = slave
     this.deps.publish(isNew ? 'slave.ready' : 'slave.synced', {
       slave: id,
@@ -247,6 +283,15 @@ export class LiveCluster implements Cluster {
   left(slave: SlaveRecord, link: string, bye: string | undefined): void {
     if (slave.link !== link || this.#closed) return
     slave.lose()
+    const gone = bye !== undefined || this.#joining.get(slave.id) === slave
+    if (!gone) this.deps.feed.publish({ type: 'state', slave: slave.id, link, state: 'stale' })
+    else
+      this.deps.feed.publish({
+        type: 'gone',
+        slave: slave.id,
+        link,
+        reason: bye ?? 'left before it had joined',
+      })
     if (this.#joining.get(slave.id) === slave) {
       this.#joining.delete(slave.id)
       for (const tunnel of slave.table.values()) this.#remove(tunnel, 'its slave left before it had joined')
@@ -259,16 +304,26 @@ export class LiveCluster implements Cluster {
     clearTimeout(this.#graces.get(slave.id))
     this.#graces.set(
       slave.id,
-      setTimeout(() => this.#drop(slave, 'the slave was lost'), this.deps.slaveGraceMs),
+      setTimeout(() => {
+        this.deps.feed.publish({ type: 'gone', slave: slave.id, link, reason: LOST })
+        this.#drop(slave, LOST)
+      }, this.deps.slaveGraceMs),
     )
   }
 
   drainingChanged(slave: SlaveRecord, draining: boolean): void {
     slave.draining = draining
+    if (slave.wire)
+      this.deps.feed.publish({ type: 'state', slave: slave.id, link: slave.link, state: slave.state })
     this.deps.publish(draining ? 'slave.draining' : 'slave.ready', {
       slave: slave.id,
       tunnels: slave.tunnels,
     })
+  }
+
+  statusChanged(slave: SlaveRecord, status: SlaveStatus): void {
+    slave.status = status
+    if (slave.wire) this.deps.feed.publish({ type: 'status', slave: slave.id, link: slave.link, status })
   }
 
   /** Undefined: it stands. Else it lost to a newer tunnel, whose place is told. */
@@ -278,6 +333,10 @@ export class LiveCluster implements Cluster {
     if (current && isNewer(current, wire.epoch, slave.id)) {
       this.counters.dropped++
       return { reason: `a newer tunnel of ${wire.device} is up on slave ${current.slave.id}` }
+    }
+    if (slave.wire) {
+      const arrived = !options.announced
+      this.deps.feed.publish({ type: 'up', slave: slave.id, link: slave.link, tunnel: wire, arrived })
     }
     if (current && current.slave === slave && current.epoch === wire.epoch) {
       current.forwards = wire.forwards
@@ -301,12 +360,30 @@ export class LiveCluster implements Cluster {
     const tunnel = this.#tunnels.get(holderKey(holder))
     if (tunnel?.slave !== slave || tunnel.epoch !== epoch) return void this.counters.dropped++
     tunnel.forwards = forwards
+    if (slave.wire)
+      this.deps.feed.publish({
+        type: 'changed',
+        slave: slave.id,
+        link: slave.link,
+        holder: wireHolder(holder),
+        epoch,
+        forwards,
+      })
     this.#tell('tunnel.changed', tunnel, {})
   }
 
   down(slave: SlaveRecord, holder: Holder, epoch: number, reason: string): void {
     const tunnel = this.#tunnels.get(holderKey(holder))
     if (tunnel?.slave !== slave || tunnel.epoch !== epoch) return void this.counters.dropped++
+    if (slave.wire)
+      this.deps.feed.publish({
+        type: 'down',
+        slave: slave.id,
+        link: slave.link,
+        holder: wireHolder(holder),
+        epoch,
+        reason,
+      })
     this.#remove(tunnel, reason)
   }
 
@@ -330,16 +407,134 @@ export class LiveCluster implements Cluster {
     }
     const last = Math.max(this.#tunnels.get(key)?.epoch ?? 0, question.incumbent)
     // Over all holders, so that two newcomers of one holder at once get two epochs.
-    this.#lastEpoch = Math.max(last + 1, this.#lastEpoch + 1, Date.now() * 1_000)
+    this.#lastEpoch = Math.max(last + 1, this.#lastEpoch + 1, this.deps.feed.nowMicros())
     return { outcome: 'admitted', epoch: this.#lastEpoch }
   }
 
   contested(slave: SlaveRecord, holder: Holder, remoteAddress: string, incumbentAddress: string): void {
     this.#contests.note(holderKey(holder))
+    this.deps.feed.publish({ type: 'contested', holder: wireHolder(holder) })
     this.deps.log.info(
       { slave: slave.id, device: holder.device, remoteAddress, incumbentAddress },
       'contested take-over',
     )
+  }
+
+  /** Reads what the other masters hold. */
+  async start(): Promise<void> {
+    await this.deps.feed.start(this)
+  }
+
+  // ---- what other masters tell (feed/)
+
+  onChange(change: FeedChange, master: string): void {
+    switch (change.type) {
+      case 'slots':
+        for (const id of change.slaves) this.#slaves.get(id)?.reservations.hold(performance.now())
+        return
+      case 'invalidate':
+        // Each master tells its own slaves; the one that was asked does not wait for the others.
+        if (change.number > this.#invalidation)
+          void Promise.all(this.#invalidateLinked(change.number, change.fingerprints))
+        return
+      case 'fixedPorts':
+        return this.#sendFixedPorts()
+      case 'contested':
+        return this.#contests.note(holderKey(change.holder))
+      case 'event':
+        return this.deps.publish(change.event.type, change.event.data, change.event.scope)
+      case 'refused':
+        return this.deps.refused(change.refusal, { elsewhere: true })
+      case 'joining':
+        return this.#follow(change.slave, change.link, master, change.facts)
+      default:
+        return this.#onSlaveChange(change)
+    }
+  }
+
+  #onSlaveChange(change: Exclude<SlaveChange, { type: 'joining' }>): void {
+    const slave = this.slave(change.slave)
+    if (!slave || slave.master === undefined || slave.link !== change.link)
+      return void this.counters.dropped++
+    switch (change.type) {
+      case 'up':
+        slave.named?.set(holderKey(change.tunnel), change.tunnel.epoch)
+        this.up(slave, change.tunnel, { announced: !change.arrived })
+        return
+      case 'synced':
+        if (slave.named) this.keepOnly(slave, slave.named)
+        slave.named = undefined
+        return this.joined(slave)
+      case 'changed':
+        return this.changed(slave, change.holder, change.epoch, change.forwards)
+      case 'down':
+        return this.down(slave, change.holder, change.epoch, change.reason)
+      case 'status':
+        slave.status = change.status
+        return
+      case 'state':
+        return this.#onState(slave, change.state)
+      case 'gone':
+        return this.#drop(slave, change.reason)
+    }
+  }
+
+  #onState(slave: SlaveRecord, state: SlaveFacts['state']): void {
+    const before = slave.state
+    slave.setState(state)
+    if (state !== before && this.#slaves.get(slave.id) === slave)
+      this.deps.publish(`slave.${state}`, { slave: slave.id, tunnels: slave.tunnels })
+  }
+
+  /** The slave is linked to another master, with a link that is newer than what we know. */
+  #follow(id: string, link: string, master: string, facts: SlaveFacts): void {
+    clearTimeout(this.#graces.get(id))
+    this.#graces.delete(id)
+    const known = this.slave(id)
+    known?.wire?.close(CLOSE.REPLACED, 'a newer link of this slave took over, at another master')
+    const slave = known ?? new SlaveRecord(facts.hello, link, undefined, facts.seenAddress)
+    slave.follow(master, link, facts)
+    slave.named = new Map()
+    if (!known) this.#joining.set(id, slave)
+  }
+
+  onSnapshot({ slaves }: FeedSnapshot): void {
+    const seen = new Set<string>()
+    for (const { slave: id, link, master, facts, status, tunnels } of slaves) {
+      seen.add(id)
+      // Ours is as new as the feed's, or the feed will hear of it.
+      if (this.slave(id)?.link === link && this.slave(id)?.wire) continue
+      this.#follow(id, link, master, facts)
+      for (const tunnel of tunnels)
+        this.#onSlaveChange({ type: 'up', slave: id, link, tunnel, arrived: false })
+      this.#onSlaveChange({ type: 'synced', slave: id, link })
+      this.#onSlaveChange({ type: 'status', slave: id, link, status })
+    }
+    for (const slave of this.#slaves.values()) {
+      if (slave.master === undefined || seen.has(slave.id) || this.#graces.has(slave.id)) continue
+      this.#graces.set(
+        slave.id,
+        setTimeout(() => this.#drop(slave, LOST), MISSING_GRACE_MS),
+      )
+    }
+  }
+
+  onReturn(): void {
+    const { feed } = this.deps
+    for (const slave of this.#linked()) {
+      const { id, link } = slave
+      feed.publish({ type: 'joining', slave: id, link, facts: slave.facts() })
+      for (const tunnel of slave.table.values())
+        feed.publish({ type: 'up', slave: id, link, tunnel: tunnel.wire(), arrived: false })
+      feed.publish({ type: 'synced', slave: id, link })
+      feed.publish({ type: 'status', slave: id, link, status: slave.status })
+    }
+  }
+
+  async onRequest(id: string, type: SlaveRequest, question: unknown): Promise<unknown> {
+    const { wire } = this.#slaves.get(id) ?? {}
+    if (!wire) throw new SshoalError('LINK_LOST', `${type}: the slave ${id} is not linked here`)
+    return wire.request(type, question as never, PROBE_DEADLINE_MS)
   }
 
   close(): void {
@@ -357,11 +552,23 @@ export class LiveCluster implements Cluster {
     return [...this.#slaves.values()].filter((slave) => slave.wire !== undefined)
   }
 
+  /** Over our own link, or over the master that has it. */
+  #ask<T extends SlaveRequest>(
+    slave: SlaveRecord,
+    type: T,
+    question: Question<T>,
+    deadlineMs: number,
+  ): Promise<Answer<T>> {
+    if (slave.wire) return slave.wire.request(type, question, deadlineMs)
+    if (slave.master !== undefined)
+      return this.deps.feed.request(slave.master, slave.id, type, question, deadlineMs)
+    return Promise.reject(new SshoalError('LINK_LOST', `${type}: the slave ${slave.id} is not linked`))
+  }
+
   async #alive(tunnel: LiveTunnel): Promise<boolean> {
     const holder = wireHolder(tunnel)
     try {
-      const answer = await tunnel.slave.wire?.request('probe', holder, PROBE_DEADLINE_MS)
-      return answer?.alive ?? false
+      return (await this.#ask(tunnel.slave, 'probe', holder, PROBE_DEADLINE_MS)).alive
     } catch {
       return false
     }
@@ -381,6 +588,7 @@ export class LiveCluster implements Cluster {
     this.counters.moves++
     older.slave.table.delete(older.key, older)
     if (older.slave === newer.slave) return
+    // Whoever has the older one's slave on its own link tells it; every master comes by here.
     const reason = `a newer connection of ${older.device} from ${newer.remoteAddress} took over`
     older.slave.wire
       ?.request('yield', { ...wireHolder(older), epoch: newer.epoch, reason }, PROBE_DEADLINE_MS)
@@ -409,7 +617,7 @@ export class LiveCluster implements Cluster {
     if (this.#slaves.get(slave.id) !== slave || slave.wire) return
     const { tunnels } = slave
     this.#slaves.delete(slave.id)
-    this.#candidates = [...this.#slaves.values()]
+    this.#candidates = byId(this.#slaves)
     for (const tunnel of slave.table.values()) this.#remove(tunnel, reason)
     this.deps.publish('slave.lost', { slave: slave.id, tunnels, reason })
     this.deps.log.warn({ slave: slave.id, tunnels, reason }, 'slave lost')
@@ -437,8 +645,14 @@ export class LiveCluster implements Cluster {
   }
 
   #saw(tunnel: LiveTunnel, why: string): void {
+    // Its own master writes it down.
+    if (tunnel.slave.master !== undefined) return
     this.deps.saw(tunnel, { at: Date.now(), where: `${tunnel.remoteAddress} on ${tunnel.slave.id}`, why })
   }
+}
+
+function byId(slaves: ReadonlyMap<string, SlaveRecord>): SlaveRecord[] {
+  return [...slaves.values()].sort((a, b) => (a.id < b.id ? -1 : 1))
 }
 
 /** Ties go to the greater slave id (design: "Epoch"). */

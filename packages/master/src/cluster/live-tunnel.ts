@@ -33,6 +33,22 @@ export class LiveTunnel {
     this.forwards = tunnel.forwards
   }
 
+  /** As a slave said it. */
+  wire(): Tunnel {
+    const { project, device, lease, epoch, fingerprint, remoteAddress, connectedAt, forwards, details } = this
+    return {
+      project,
+      device,
+      ...(lease === undefined ? {} : { lease }),
+      epoch,
+      fingerprint,
+      remoteAddress,
+      connectedAt,
+      forwards,
+      ...(details === NO_DETAILS ? {} : { details }),
+    }
+  }
+
   view(): TunnelView {
     const { slave } = this
     return {

@@ -19,42 +19,59 @@ export interface Wish {
 /** Regions to try, in order, when the wished one has no slave that takes devices. */
 export type RegionFallback = ReadonlyMap<string, readonly string[]>
 
+/** Those that may be chosen: ready, with room, reachable on the wished port; of the wished region, else of the first fallback that has any. */
+export function eligibleSlaves<C extends Candidate>(
+  slaves: readonly C[],
+  wish: Wish,
+  fallback: RegionFallback,
+): readonly C[] {
+  const regions =
+    wish.region === undefined ? [undefined] : [wish.region, ...(fallback.get(wish.region) ?? [])]
+  for (const region of regions) {
+    const found = slaves.filter(
+      (slave) =>
+        slave.state === 'ready' &&
+        slave.tunnels < slave.capacity &&
+        (region === undefined || slave.region === region) &&
+        (wish.port === undefined || slave.sshPorts.includes(wish.port)),
+    )
+    if (found.length > 0) return found
+  }
+  return []
+}
+
 /**
  * The least busy: the smallest (tunnels + reserved) / capacity; of equals the one with fewer reservations, then the first
- * by id. Only ready slaves with room take part; a reservation orders slaves, it never makes one full. Undefined: none.
+ * by id. A reservation orders slaves, it never makes one full. Undefined: none.
  */
+export function leastBusy<C extends Pick<Candidate, 'id' | 'tunnels' | 'reserved' | 'capacity'>>(
+  slaves: readonly C[],
+): C | undefined {
+  let best: C | undefined
+  let bestShare = Infinity
+  let bestReserved = 0
+  for (const slave of slaves) {
+    const { reserved } = slave
+    const share = (slave.tunnels + reserved) / slave.capacity
+    if (best && share > bestShare) continue
+    if (
+      best &&
+      share === bestShare &&
+      (reserved > bestReserved || (reserved === bestReserved && slave.id > best.id))
+    )
+      continue
+    best = slave
+    bestShare = share
+    bestReserved = reserved
+  }
+  return best
+}
+
+/** Which slave the next device is sent to; undefined: none takes devices. */
 export function selectSlave<C extends Candidate>(
   slaves: readonly C[],
   wish: Wish,
   fallback: RegionFallback,
 ): C | undefined {
-  if (wish.region === undefined) return leastBusy(slaves, undefined, wish.port)
-  for (const region of [wish.region, ...(fallback.get(wish.region) ?? [])]) {
-    const found = leastBusy(slaves, region, wish.port)
-    if (found) return found
-  }
-  return undefined
-}
-
-function leastBusy<C extends Candidate>(
-  slaves: readonly C[],
-  region: string | undefined,
-  port: number | undefined,
-): C | undefined {
-  let best: C | undefined
-  let bestShare = Infinity
-  for (const slave of slaves) {
-    if (slave.state !== 'ready' || slave.tunnels >= slave.capacity) continue
-    if (region !== undefined && slave.region !== region) continue
-    if (port !== undefined && !slave.sshPorts.includes(port)) continue
-    const share = (slave.tunnels + slave.reserved) / slave.capacity
-    if (best && (share > bestShare || (share === bestShare && !before(slave, best)))) continue
-    best = slave
-    bestShare = share
-  }
-  return best
-}
-
-function before(a: Candidate, b: Candidate): boolean {
-  return a.reserved === b.reserved ? a.id < b.id : a.reserved < b.reserved
+  return leastBusy(eligibleSlaves(slaves, wish, fallback))
 }

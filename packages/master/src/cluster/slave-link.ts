@@ -100,10 +100,7 @@ export class SlaveLink {
         this.#delta(() => cluster.deps.refused({ ...refusal, remoteAddress: refusal.remoteAddress })),
       contested: ({ remoteAddress, incumbentAddress, ...holder }) =>
         this.#delta((slave) => cluster.contested(slave, holder, remoteAddress, incumbentAddress)),
-      status: (status) =>
-        this.#delta((slave) => {
-          slave.status = status
-        }),
+      status: (status) => this.#delta((slave) => cluster.statusChanged(slave, status)),
       draining: ({ draining }) => this.#delta((slave) => cluster.drainingChanged(slave, draining)),
       bye: ({ reason }) => {
         this.#bye = reason
@@ -169,8 +166,9 @@ export class SlaveLink {
     const known = this.#cluster.slave(hello.id)
     const older = known?.wire
     if (known && !sameHostKey(known.hello, hello)) {
-      if (known.hello.instance !== hello.instance && older) {
-        if (await older.alive(INCUMBENT_DEADLINE_MS))
+      if (known.hello.instance !== hello.instance && (older ?? known.master)) {
+        // One that hangs on another master is believed to be there: that master drops it when it falls silent.
+        if (!older ? known.state !== 'stale' : await older.alive(INCUMBENT_DEADLINE_MS))
           return this.#refuse(
             CLOSE.ID_TAKEN,
             `another slave with another host key is called ${hello.id}; give one of them another --id`,
@@ -215,7 +213,7 @@ export class SlaveLink {
     this.#welcomed = true
     this.#wire.send('welcome', {
       link: this.#link,
-      nowMicros: Date.now() * 1_000,
+      nowMicros: this.#cluster.deps.feed.nowMicros(),
       seenAddress: this.#seenAddress,
       invalidation: this.#cluster.invalidation,
       fixedPorts,

@@ -2,6 +2,7 @@
 import { isLoopback, type Hello, type MasterWire, type SlaveStatus } from '@sshoal/shared'
 
 import type { SlaveView } from './cluster.ts'
+import type { SlaveFacts } from './feed/cluster-feed.ts'
 import { Reservations } from './reservations.ts'
 import type { Candidate } from './select-slave.ts'
 import { TunnelTable } from './tunnel-table.ts'
@@ -12,18 +13,22 @@ export class SlaveRecord implements Candidate {
   readonly id: string
   readonly table = new TunnelTable(BUCKETS)
   readonly reservations = new Reservations()
-  readonly registeredAt = Date.now()
+  registeredAt = Date.now()
   hello: Hello
   /** The link that speaks for this slave; changes that come over another are dropped. */
   link: string
   wire: MasterWire | undefined
+  /** The master it is linked to, where that is another one. */
+  master: string | undefined
   seenAddress: string
   draining: boolean
   #stale = false
   #startedAt: number
+  /** While another master says its tunnels again: those that were named, with their epochs. */
+  named: Map<string, number> | undefined
   status: SlaveStatus = { load: 0, visits: 0, connections: 0 }
 
-  constructor(hello: Hello, link: string, wire: MasterWire, seenAddress: string) {
+  constructor(hello: Hello, link: string, wire: MasterWire | undefined, seenAddress: string) {
     this.id = hello.id
     this.hello = hello
     this.link = link
@@ -38,10 +43,35 @@ export class SlaveRecord implements Candidate {
     this.hello = hello
     this.link = link
     this.wire = wire
+    this.master = undefined
     this.seenAddress = seenAddress
     this.draining = hello.draining
     this.#stale = false
     this.#startedAt = Date.now() - hello.uptimeSeconds * 1_000
+  }
+
+  /** It is linked to another master from now on. */
+  follow(master: string, link: string, facts: SlaveFacts): void {
+    this.hello = facts.hello
+    this.link = link
+    this.wire = undefined
+    this.master = master
+    this.seenAddress = facts.seenAddress
+    this.registeredAt = facts.registeredAt
+    this.#startedAt = facts.registeredAt - facts.hello.uptimeSeconds * 1_000
+    this.setState(facts.state)
+  }
+
+  setState(state: SlaveFacts['state']): void {
+    this.#stale = state === 'stale'
+    if (state !== 'stale') this.draining = state === 'draining'
+  }
+
+  /** What other masters are told of it. */
+  facts(): SlaveFacts {
+    // The signature proved the link to this master and proves nothing to others.
+    const hello = { ...this.hello, signature: '' }
+    return { hello, seenAddress: this.seenAddress, state: this.state, registeredAt: this.registeredAt }
   }
 
   /** Its link broke; it has the grace to come back. */

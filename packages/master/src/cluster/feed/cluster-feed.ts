@@ -1,0 +1,103 @@
+// How the masters of one cluster tell each other what their slaves tell them. Two implementations: alone (solo-feed.ts) and
+// over Redis (redis-feed.ts). A feed carries changes in the order of each slave's link, notices when it missed some, and
+// then hands over the whole again; what it carries is state, so hearing a thing twice changes nothing.
+import type { Forward, Hello, Holder, masterRequests, SlaveStatus, Tunnel } from '@sshoal/shared'
+import type { Static } from 'typebox'
+
+import type { MasterView } from '../cluster.ts'
+import type { Refused } from '../live-cluster.ts'
+
+/** A slave as its master registered it. */
+export interface SlaveFacts {
+  hello: Hello
+  seenAddress: string
+  state: 'ready' | 'stale' | 'draining'
+  /** ms since 1970. */
+  registeredAt: number
+}
+
+/** Changes about a slave carry the link that spoke; one that is not the slave's current link is dropped (fencing). */
+export type SlaveChange =
+  /** A link was proven. All tunnels of it follow as `up`, then `synced`; what was not named again is gone. */
+  | { type: 'joining'; slave: string; link: string; facts: SlaveFacts }
+  | { type: 'synced'; slave: string; link: string }
+  | { type: 'state'; slave: string; link: string; state: 'ready' | 'stale' | 'draining' }
+  | { type: 'status'; slave: string; link: string; status: SlaveStatus }
+  | { type: 'gone'; slave: string; link: string; reason: string }
+  /** `arrived`: it uses up a slot. */
+  | { type: 'up'; slave: string; link: string; tunnel: Tunnel; arrived: boolean }
+  | { type: 'changed'; slave: string; link: string; holder: Holder; epoch: number; forwards: Forward[] }
+  | { type: 'down'; slave: string; link: string; holder: Holder; epoch: number; reason: string }
+
+/** Changes that concern no single slave. */
+export type ClusterChange =
+  | { type: 'slots'; slaves: string[] }
+  | { type: 'invalidate'; number: number; fingerprints: string[] | null }
+  | { type: 'fixedPorts' }
+  | { type: 'contested'; holder: Holder }
+  | { type: 'refused'; refusal: Refused }
+  | {
+      type: 'event'
+      event: { type: string; data: object; scope: { project?: string; source?: string; reason?: string } }
+    }
+
+export type FeedChange = SlaveChange | ClusterChange
+
+/** Everything that other masters hold, read in one go. */
+export interface FeedSnapshot {
+  slaves: {
+    slave: string
+    link: string
+    master: string
+    facts: SlaveFacts
+    status: SlaveStatus
+    tunnels: Tunnel[]
+  }[]
+}
+
+export interface FeedListener {
+  /** Of another master. */
+  onChange(change: FeedChange, master: string): void
+  /** Something was missed, or it is the start: this is what the others hold now. */
+  onSnapshot(snapshot: FeedSnapshot): void
+  /** The feed was away and is back, or lost what it held: say again what is linked here, by `publish`. */
+  onReturn(): void
+  /** A request of another master for a slave that is linked here. Throws LINK_LOST where it is not. */
+  onRequest(slave: string, type: SlaveRequest, question: unknown): Promise<unknown>
+}
+
+export type SlaveRequest = keyof typeof masterRequests
+export type Question<T extends SlaveRequest> = Static<(typeof masterRequests)[T]['question']>
+export type Answer<T extends SlaveRequest> = Static<(typeof masterRequests)[T]['answer']>
+
+/** What a choice among slaves needs to know; the feed knows the reservations. */
+export interface SlotCandidate {
+  id: string
+  tunnels: number
+  capacity: number
+}
+
+export interface ClusterFeed {
+  /** Listens from now on; resolves when the first snapshot was handed over. */
+  start(listener: FeedListener): Promise<void>
+  /** Sent in order, batched by the tick; never throws. While the feed is away it is dropped: `onReturn` makes up for it. */
+  publish(change: FeedChange): void
+  /**
+   * Chooses the least busy of `candidates` (ordered by id) and reserves a place on it, atomically over all masters.
+   * Undefined: the feed cannot say now; choose by what you know.
+   */
+  reserve(candidates: readonly SlotCandidate[]): Promise<string | undefined> | undefined
+  /** Asks a slave that is linked to another master. Rejects with LINK_LOST or LINK_DEADLINE. */
+  request<T extends SlaveRequest>(
+    master: string,
+    slave: string,
+    type: T,
+    question: Question<T>,
+    deadlineMs: number,
+  ): Promise<Answer<T>>
+  /** The cluster's clock, µs since 1970. */
+  nowMicros(): number
+  /** Other masters that are alive. */
+  others(): MasterView[]
+  close(): Promise<void>
+}
