@@ -19,3 +19,5 @@ export { startCluster, type Cluster, type ClusterView, type SlaveView, type Tunn
 export { startMaster, type Master } from './master.ts'
 export { masterReady, runSshoal, slaveReady, startSshoal, type Sshoal } from './sshoal.ts'
 export { startSlave, type Slave } from './slave.ts'
+export { connectClient, holdTunnel, type ClientOptions, type HeldTunnel } from './client.ts'
+export { makeSteeredHook, type Asked, type Reaction, type SteeredHook } from './steered-hook.ts'

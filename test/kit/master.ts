@@ -15,6 +15,8 @@ export interface MasterOptions {
   flags?: string[]
   env?: Record<string, string>
   netns?: string
+  /** Another build of the command than the production build. */
+  cli?: string
 }
 
 export interface Master {
@@ -29,10 +31,10 @@ export interface Master {
 }
 
 export async function startMaster(options: MasterOptions = {}): Promise<Master> {
-  const { dataDir = makeFolder(), listen = '127.0.0.1:0', flags = [], env, netns } = options
+  const { dataDir = makeFolder(), listen = '127.0.0.1:0', flags = [], env, netns, cli } = options
   const hook = options.hook === undefined ? [] : ['--hook', options.hook]
   const args = ['master', '--listen', listen, '--data', dataDir, ...hook, ...flags]
-  const process = startSshoal(args, { cwd: dataDir, env, netns })
+  const process = startSshoal(args, { cwd: dataDir, env, netns, ...(cli === undefined ? {} : { cli }) })
   const { url } = await masterReady(process)
   const slaveTokenFile = join(dataDir, 'slave-token')
   const token = (file: string): string => readFileSync(file, 'utf8').trim()
