@@ -11,6 +11,7 @@ import { errorText, formatHostPort, isLoopback, SshoalError, type FixedPort, typ
 
 import { buildApi } from './api/build-api.ts'
 import { addressBehindProxies } from './api/proxy-address.ts'
+import { SoloFeed } from './cluster/feed/solo-feed.ts'
 import { LinkServer } from './cluster/link-server.ts'
 import { LiveCluster } from './cluster/live-cluster.ts'
 import { Events } from './events/events.ts'
@@ -78,6 +79,7 @@ async function start(
   const refused = new RefusedKeys()
   const hookSource = validate_device ?? settings.hook
   const regionFallback = readRegionFallback(settings.regionFallback)
+  const feed = new SoloFeed()
   const cluster = new LiveCluster({
     master: { id: `${hostname()}-${randomUUID().slice(0, 8)}`, version },
     slaveGraceMs: settings.slaveGrace,
@@ -98,6 +100,7 @@ async function start(
         scope,
       )
     },
+    feed,
     ask: (question) => askHook(question),
     fixedPorts: async (region) => fixedPortsOf(registry, region, regionFallback),
     store,
