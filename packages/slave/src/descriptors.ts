@@ -1,8 +1,18 @@
-// How many tunnels this process can hold: each takes a socket, a bound one a second, visits take more.
+// How many tunnels this process can hold: each takes a socket, a bound one a second and a port, visits take more.
 import { readFileSync } from 'node:fs'
 
 /** Kept free for listeners, the link, files and a few visits. */
 const RESERVED = 512
+/** Where the system names no limit. */
+const MOST = 100_000
+
+/** What sets the capacity: the operator, the limit of open files, or the range of ports. */
+export type CapacityLimit = 'capacity' | 'descriptors' | 'forward-ports'
+
+export interface Capacity {
+  tunnels: number
+  limit: CapacityLimit
+}
 
 /** The soft limit of open files of this process; Infinity where the system does not say. */
 export function descriptorLimit(): number {
@@ -16,5 +26,19 @@ export function descriptorLimit(): number {
 
 /** Tunnels that fit under the limit when each is bound (two sockets); at least 1. */
 export function capacityOf(limit: number): number {
-  return limit === Infinity ? 100_000 : Math.max(1, Math.floor((limit - RESERVED) / 2))
+  return limit === Infinity ? MOST : Math.max(1, Math.floor((limit - RESERVED) / 2))
+}
+
+/** The least of what the operator wants, what the descriptors allow, and the ports there are; the first of equals. */
+export function effectiveCapacity(facts: {
+  wanted: number | undefined
+  descriptors: number
+  ports: number
+}): Capacity {
+  const limits: Capacity[] = [
+    ...(facts.wanted === undefined ? [] : [{ tunnels: facts.wanted, limit: 'capacity' as const }]),
+    { tunnels: capacityOf(facts.descriptors), limit: 'descriptors' },
+    { tunnels: facts.ports, limit: 'forward-ports' },
+  ]
+  return limits.reduce((least, each) => (each.tunnels < least.tunnels ? each : least))
 }

@@ -163,6 +163,7 @@ export class DeviceConnection implements SshConnectionHandlers {
     this.#unwatch?.()
     if (!this.authenticated) this.parts.waiting.leave(this.#caller.source)
     this.parts.connections.gone(this)
+    if (this.#counted) this.parts.penalties.tunnelDown(this.#caller.source)
     const reason = this.#ending?.reason ?? error?.message ?? 'the device disconnected'
     if (error) {
       this.parts.metrics.connectionErrors.inc({ code: error.code })

@@ -57,7 +57,7 @@ export const slaveOptions = {
     fallback: './data',
   }),
   capacity: option.integerOrNone({
-    describe: 'most tunnels; unset: what the descriptor limit allows',
+    describe: 'most tunnels; never more than the descriptor limit and the forward ports allow',
     minimum: 1,
   }),
   algorithms: option.choice({

@@ -17,7 +17,7 @@ import {
 } from '@sshoal/shared'
 
 import { Connections } from './connections.ts'
-import { capacityOf, descriptorLimit } from './descriptors.ts'
+import { descriptorLimit, effectiveCapacity } from './descriptors.ts'
 import { DeviceConnection } from './device-connection.ts'
 import { drainTunnels } from './drain.ts'
 import { EpochClock } from './epoch.ts'
@@ -82,8 +82,24 @@ export async function startSlave(settings: SlaveSettings, { log: baseLog }: { lo
   const listeners = await startSshListeners(settings.sshListen)
   const id = settings.id ?? `${hostname()}-${listeners.ports[0]}`
   const log = baseLog.child({ slave: id })
-  const capacity = settings.capacity ?? capacityOf(descriptorLimit())
   const ports = new Ports(settings.forwardPorts)
+  const descriptors = descriptorLimit()
+  const { tunnels: capacity, limit: capacityLimit } = effectiveCapacity({
+    wanted: settings.capacity,
+    descriptors,
+    ports: ports.size,
+  })
+  if (settings.capacity !== undefined && capacity < settings.capacity)
+    log.warn(
+      {
+        wanted: settings.capacity,
+        capacity,
+        capacityLimit,
+        descriptors: finite(descriptors),
+        ports: ports.size,
+      },
+      'fewer tunnels than --capacity asks for will fit',
+    )
   const tunnels = new Tunnels(metrics, log)
   const keepalive = new Keepalive()
   const epochs = new EpochClock()
@@ -92,7 +108,8 @@ export async function startSlave(settings: SlaveSettings, { log: baseLog }: { lo
     eachMs: settings.penalty,
     thresholdMs: settings.penaltyThreshold,
     mostMs: settings.penaltyMax,
-    exempt: new AddressSet(settings.penaltyExempt),
+    // A proxy is nobody's address: what it sends of its own (LOCAL, UNKNOWN) must not shut out all behind it.
+    exempt: new AddressSet([...settings.penaltyExempt, ...settings.proxyProtocol]),
   })
   const identities = new Identities({
     ask: (question) => link.request('who', question, WHO_DEADLINE_MS),
@@ -263,6 +280,7 @@ export async function startSlave(settings: SlaveSettings, { log: baseLog }: { lo
           draining: draining !== undefined,
           tunnels: tunnels.size,
           capacity,
+          capacityLimit,
         }),
       })
     } catch (error) {
@@ -284,6 +302,8 @@ export async function startSlave(settings: SlaveSettings, { log: baseLog }: { lo
       host,
       sshPort: listeners.ports[0],
       capacity,
+      capacityLimit,
+      descriptors: finite(descriptors),
       crypto: cryptoInUse(),
       forwardPorts: settings.forwardPorts,
     },
@@ -336,6 +356,11 @@ async function gone(connections: Connections): Promise<void> {
   while (connections.size > 0 && performance.now() < deadline)
     await new Promise((resolve) => setTimeout(resolve, 20))
   for (const connection of connections.values()) connection.ssh.destroy()
+}
+
+/** JSON has no Infinity. */
+function finite(limit: number): number | 'unlimited' {
+  return limit === Infinity ? 'unlimited' : limit
 }
 
 /** T027: all addresses of this machine that are not loopback or link-local. */
