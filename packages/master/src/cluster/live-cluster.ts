@@ -119,7 +119,10 @@ export class LiveCluster implements Cluster, FeedListener {
   slot(request: SlotRequest): Slot | undefined | Promise<Slot | undefined> {
     const { feed } = this.deps
     const eligible = eligibleSlaves(this.#candidates, request, this.deps.regionFallback)
-    const reserved = eligible.length === 0 ? undefined : feed.reserve(eligible)
+    const reserved =
+      eligible.length === 0
+        ? undefined
+        : feed.reserve(`${request.region ?? ''} ${request.port ?? ''}`, eligible)
     if (!reserved) return this.#given(leastBusy(eligible), request)
     return reserved.then((id) => {
       const chosen = id === undefined ? leastBusy(eligible) : this.#slaves.get(id)
@@ -254,6 +257,7 @@ export class LiveCluster implements Cluster, FeedListener {
   /** A link was proven: its tunnels enter the view from now on, and leave it with the link. */
   joining(slave: SlaveRecord): void {
     if (this.#slaves.get(slave.id) !== slave) this.#joining.set(slave.id, slave)
+    slave.since = this.deps.feed.nowMicros()
     this.deps.feed.publish({ type: 'joining', slave: slave.id, link: slave.link, facts: slave.facts() })
   }
 
@@ -261,7 +265,7 @@ export class LiveCluster implements Cluster, FeedListener {
   joined(slave: SlaveRecord): void {
     if (slave.wire) {
       this.deps.feed.publish({ type: 'synced', slave: slave.id, link: slave.link })
-      this.deps.feed.publish({ type: 'state', slave: slave.id, link: slave.link, state: slave.state })
+      this.deps.feed.publish({ type: 'state', slave: slave.id, link: slave.link, facts: slave.facts() })
     }
     clearTimeout(this.#graces.get(slave.id))
     this.#graces.delete(slave.id)
@@ -284,7 +288,7 @@ export class LiveCluster implements Cluster, FeedListener {
     if (slave.link !== link || this.#closed) return
     slave.lose()
     const gone = bye !== undefined || this.#joining.get(slave.id) === slave
-    if (!gone) this.deps.feed.publish({ type: 'state', slave: slave.id, link, state: 'stale' })
+    if (!gone) this.deps.feed.publish({ type: 'state', slave: slave.id, link, facts: slave.facts() })
     else
       this.deps.feed.publish({
         type: 'gone',
@@ -314,7 +318,7 @@ export class LiveCluster implements Cluster, FeedListener {
   drainingChanged(slave: SlaveRecord, draining: boolean): void {
     slave.draining = draining
     if (slave.wire)
-      this.deps.feed.publish({ type: 'state', slave: slave.id, link: slave.link, state: slave.state })
+      this.deps.feed.publish({ type: 'state', slave: slave.id, link: slave.link, facts: slave.facts() })
     this.deps.publish(draining ? 'slave.draining' : 'slave.ready', {
       slave: slave.id,
       tunnels: slave.tunnels,
@@ -361,14 +365,7 @@ export class LiveCluster implements Cluster, FeedListener {
     if (tunnel?.slave !== slave || tunnel.epoch !== epoch) return void this.counters.dropped++
     tunnel.forwards = forwards
     if (slave.wire)
-      this.deps.feed.publish({
-        type: 'changed',
-        slave: slave.id,
-        link: slave.link,
-        holder: wireHolder(holder),
-        epoch,
-        forwards,
-      })
+      this.deps.feed.publish({ type: 'changed', slave: slave.id, link: slave.link, tunnel: tunnel.wire() })
     this.#tell('tunnel.changed', tunnel, {})
   }
 
@@ -466,14 +463,14 @@ export class LiveCluster implements Cluster, FeedListener {
         slave.named = undefined
         return this.joined(slave)
       case 'changed':
-        return this.changed(slave, change.holder, change.epoch, change.forwards)
+        return this.changed(slave, change.tunnel, change.tunnel.epoch, change.tunnel.forwards)
       case 'down':
         return this.down(slave, change.holder, change.epoch, change.reason)
       case 'status':
         slave.status = change.status
         return
       case 'state':
-        return this.#onState(slave, change.state)
+        return this.#onState(slave, change.facts.state)
       case 'gone':
         return this.#drop(slave, change.reason)
     }

@@ -14,6 +14,8 @@ export class SlaveRecord implements Candidate {
   readonly table = new TunnelTable(BUCKETS)
   readonly reservations = new Reservations()
   registeredAt = Date.now()
+  /** When its link was accepted, µs of the cluster's clock. */
+  since = 0
   hello: Hello
   /** The link that speaks for this slave; changes that come over another are dropped. */
   link: string
@@ -58,6 +60,7 @@ export class SlaveRecord implements Candidate {
     this.master = master
     this.seenAddress = facts.seenAddress
     this.registeredAt = facts.registeredAt
+    this.since = facts.since
     this.#startedAt = facts.registeredAt - facts.hello.uptimeSeconds * 1_000
     this.setState(facts.state)
   }
@@ -71,7 +74,13 @@ export class SlaveRecord implements Candidate {
   facts(): SlaveFacts {
     // The signature proved the link to this master and proves nothing to others.
     const hello = { ...this.hello, signature: '' }
-    return { hello, seenAddress: this.seenAddress, state: this.state, registeredAt: this.registeredAt }
+    return {
+      hello,
+      seenAddress: this.seenAddress,
+      state: this.state,
+      registeredAt: this.registeredAt,
+      since: this.since,
+    }
   }
 
   /** Its link broke; it has the grace to come back. */

@@ -1,7 +1,7 @@
 // How the masters of one cluster tell each other what their slaves tell them. Two implementations: alone (solo-feed.ts) and
 // over Redis (redis-feed.ts). A feed carries changes in the order of each slave's link, notices when it missed some, and
 // then hands over the whole again; what it carries is state, so hearing a thing twice changes nothing.
-import type { Forward, Hello, Holder, masterRequests, SlaveStatus, Tunnel } from '@sshoal/shared'
+import type { Hello, Holder, masterRequests, SlaveStatus, Tunnel } from '@sshoal/shared'
 import type { Static } from 'typebox'
 
 import type { MasterView } from '../cluster.ts'
@@ -14,6 +14,8 @@ export interface SlaveFacts {
   state: 'ready' | 'stale' | 'draining'
   /** ms since 1970. */
   registeredAt: number
+  /** When the link was accepted, µs of the cluster's clock: of two links the later one speaks for the slave. */
+  since: number
 }
 
 /** Changes about a slave carry the link that spoke; one that is not the slave's current link is dropped (fencing). */
@@ -21,12 +23,12 @@ export type SlaveChange =
   /** A link was proven. All tunnels of it follow as `up`, then `synced`; what was not named again is gone. */
   | { type: 'joining'; slave: string; link: string; facts: SlaveFacts }
   | { type: 'synced'; slave: string; link: string }
-  | { type: 'state'; slave: string; link: string; state: 'ready' | 'stale' | 'draining' }
+  | { type: 'state'; slave: string; link: string; facts: SlaveFacts }
   | { type: 'status'; slave: string; link: string; status: SlaveStatus }
   | { type: 'gone'; slave: string; link: string; reason: string }
   /** `arrived`: it uses up a slot. */
   | { type: 'up'; slave: string; link: string; tunnel: Tunnel; arrived: boolean }
-  | { type: 'changed'; slave: string; link: string; holder: Holder; epoch: number; forwards: Forward[] }
+  | { type: 'changed'; slave: string; link: string; tunnel: Tunnel }
   | { type: 'down'; slave: string; link: string; holder: Holder; epoch: number; reason: string }
 
 /** Changes that concern no single slave. */
@@ -83,10 +85,11 @@ export interface ClusterFeed {
   /** Sent in order, batched by the tick; never throws. While the feed is away it is dropped: `onReturn` makes up for it. */
   publish(change: FeedChange): void
   /**
-   * Chooses the least busy of `candidates` (ordered by id) and reserves a place on it, atomically over all masters.
+   * Chooses the least busy of `candidates` (ordered by id) and reserves a place on it, atomically over all masters. Those who
+   * ask with the same `wish` in one tick share one look at the candidates.
    * Undefined: the feed cannot say now; choose by what you know.
    */
-  reserve(candidates: readonly SlotCandidate[]): Promise<string | undefined> | undefined
+  reserve(wish: string, candidates: readonly SlotCandidate[]): Promise<string | undefined> | undefined
   /** Asks a slave that is linked to another master. Rejects with LINK_LOST or LINK_DEADLINE. */
   request<T extends SlaveRequest>(
     master: string,

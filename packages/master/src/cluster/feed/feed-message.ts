@@ -1,0 +1,55 @@
+// How a change stands in Redis: what the script must know of it beside its JSON, which other masters read.
+import { holderKey } from '@sshoal/shared'
+
+import type { FeedChange } from './cluster-feed.ts'
+
+/** Type, slave, link, field, JSON of the change, data of the record (see APPLY). */
+export function scriptWords(change: FeedChange, master: string): string[] {
+  const json = JSON.stringify(change)
+  switch (change.type) {
+    case 'slots':
+    case 'invalidate':
+    case 'fixedPorts':
+    case 'contested':
+    case 'event':
+    case 'refused':
+      return [change.type, '', '', '', json, '']
+    case 'joining':
+      return words(
+        change,
+        'joining',
+        String(change.facts.since),
+        json,
+        JSON.stringify({ master, ...change.facts }),
+      )
+    case 'state':
+      return words(change, 'state', '', json, JSON.stringify({ master, ...change.facts }))
+    case 'status':
+      return words(change, 'status', '', json, JSON.stringify(change.status))
+    case 'up':
+      return words(
+        change,
+        change.arrived ? 'arrived' : 'up',
+        holderKey(change.tunnel),
+        json,
+        JSON.stringify(change.tunnel),
+      )
+    case 'changed':
+      return words(change, 'changed', holderKey(change.tunnel), json, JSON.stringify(change.tunnel))
+    case 'down':
+      return words(change, 'down', holderKey(change.holder), json, '')
+    case 'synced':
+    case 'gone':
+      return words(change, change.type, '', json, '')
+  }
+}
+
+function words(
+  change: { slave: string; link: string },
+  type: string,
+  field: string,
+  json: string,
+  data: string,
+): string[] {
+  return [type, change.slave, change.link, field, json, data]
+}

@@ -1,0 +1,148 @@
+// What the feed does inside Redis, each in one atomic step. All keys share one hash tag, so that a Redis Cluster keeps them
+// in one slot. Payloads are strings that Lua never decodes: its numbers would round an epoch.
+//
+//   {sshoal}:live:lives     zset  slave → end of its life, ms       {sshoal}:live:tunnels:<slave>  hash  holder → tunnel
+//   {sshoal}:live:links     hash  slave → "<since> <link>"          {sshoal}:live:slots:<slave>    zset  slots by their end
+//   {sshoal}:live:facts     hash  slave → facts                     {sshoal}:live:stream           stream of changes
+//   {sshoal}:live:status    hash  slave → status                    {sshoal}:live:seq              number of the last entry
+//   {sshoal}:live:masters   zset  master → end of its life, ms      {sshoal}:live:infos            hash  master → what it shows
+// All of it is ephemeral: a master says again what it holds when Redis comes back without.
+
+export const PREFIX = '{sshoal}:live:'
+export const STREAM = `${PREFIX}stream`
+export const LIFE_MS = 10_000
+
+const COMMON = `
+local P = '${PREFIX}'
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local function tell(master, changes)
+  if #changes == 0 then return end
+  local seq = redis.call('INCR', P .. 'seq')
+  redis.call('XADD', P .. 'stream', 'MAXLEN', '~', 20000, '*', 'm', master, 's', seq, 'c', '[' .. table.concat(changes, ',') .. ']')
+end
+local function current(slave)
+  local value = redis.call('HGET', P .. 'links', slave)
+  if not value then return nil, nil end
+  local space = string.find(value, ' ', 1, true)
+  return tonumber(string.sub(value, 1, space - 1)), string.sub(value, space + 1)
+end
+local function forget(slave)
+  redis.call('DEL', P .. 'tunnels:' .. slave, P .. 'slots:' .. slave)
+  redis.call('HDEL', P .. 'links', slave)
+  redis.call('HDEL', P .. 'facts', slave)
+  redis.call('HDEL', P .. 'status', slave)
+  redis.call('ZREM', P .. 'lives', slave)
+end
+`
+
+/** ARGV: master, then per change: type, slave, link, field, json, data. Answers the slaves whose link is not known at all. */
+export const APPLY = `${COMMON}
+local accepted, unknown = {}, {}
+for i = 2, #ARGV, 6 do
+  local kind, slave, link, field, json, data = ARGV[i], ARGV[i+1], ARGV[i+2], ARGV[i+3], ARGV[i+4], ARGV[i+5]
+  local good = true
+  if slave ~= '' then
+    local since, speaker = current(slave)
+    if kind == 'joining' then
+      good = not since or tonumber(field) >= since
+      if good then
+        redis.call('HSET', P .. 'links', slave, field .. ' ' .. link)
+        redis.call('HSET', P .. 'facts', slave, data)
+        redis.call('DEL', P .. 'tunnels:' .. slave)
+        redis.call('ZADD', P .. 'lives', now + ${LIFE_MS}, slave)
+      end
+    elseif speaker ~= link then
+      good = false
+      if not speaker then unknown[#unknown + 1] = slave end
+    elseif kind == 'up' or kind == 'arrived' or kind == 'changed' then
+      redis.call('HSET', P .. 'tunnels:' .. slave, field, data)
+      if kind == 'arrived' then
+        redis.call('ZREMRANGEBYSCORE', P .. 'slots:' .. slave, '-inf', now)
+        redis.call('ZPOPMIN', P .. 'slots:' .. slave)
+      end
+    elseif kind == 'down' then
+      redis.call('HDEL', P .. 'tunnels:' .. slave, field)
+    elseif kind == 'state' then
+      redis.call('HSET', P .. 'facts', slave, data)
+    elseif kind == 'status' then
+      redis.call('HSET', P .. 'status', slave, data)
+    elseif kind == 'gone' then
+      forget(slave)
+    end
+  end
+  if good then accepted[#accepted + 1] = json end
+end
+tell(ARGV[1], accepted)
+return unknown
+`
+
+/**
+ * ARGV: master, its info, "1" to sweep, then per slave linked here: slave, link. Renews their lives, drops what is over.
+ * Answers [seconds, microseconds, infos of the living masters, slaves whose record is gone].
+ */
+export const RENEW = `${COMMON}
+redis.call('ZADD', P .. 'masters', now + ${LIFE_MS}, ARGV[1])
+redis.call('HSET', P .. 'infos', ARGV[1], ARGV[2])
+local missing = {}
+for i = 4, #ARGV, 2 do
+  local since, speaker = current(ARGV[i])
+  if speaker == ARGV[i+1] then redis.call('ZADD', P .. 'lives', now + ${LIFE_MS}, ARGV[i])
+  elseif not speaker then missing[#missing + 1] = ARGV[i] end
+end
+if ARGV[3] == '1' then
+  local gone = {}
+  for _, slave in ipairs(redis.call('ZRANGEBYSCORE', P .. 'lives', '-inf', now)) do
+    local since, link = current(slave)
+    gone[#gone + 1] = cjson.encode({ type = 'gone', slave = slave, link = link or '', reason = 'its master and it fell silent' })
+    forget(slave)
+  end
+  tell('', gone)
+  for _, master in ipairs(redis.call('ZRANGEBYSCORE', P .. 'masters', '-inf', now)) do
+    redis.call('ZREM', P .. 'masters', master)
+    redis.call('HDEL', P .. 'infos', master)
+  end
+end
+local infos = {}
+for _, master in ipairs(redis.call('ZRANGEBYSCORE', P .. 'masters', '(' .. now, '+inf')) do
+  infos[#infos + 1] = redis.call('HGET', P .. 'infos', master) or ''
+end
+return { t[1], t[2], infos, missing }
+`
+
+/**
+ * ARGV: master, slot ms, a random word, then per wish: how many slots, how many candidates, and per candidate id, tunnels,
+ * capacity (ordered by id). The same rule as select-slave.ts. Answers the chosen ids, wish after wish.
+ */
+export const RESERVE = `${COMMON}
+local chosen, held, number, i = {}, {}, 0, 4
+while i <= #ARGV do
+  local wanted, count = tonumber(ARGV[i]), tonumber(ARGV[i+1])
+  i = i + 2
+  local ids, tunnels, capacity = {}, {}, {}
+  for c = 1, count do
+    local id = ARGV[i]
+    ids[c], tunnels[c], capacity[c] = id, tonumber(ARGV[i+1]), tonumber(ARGV[i+2])
+    i = i + 3
+    if not held[id] then
+      redis.call('ZREMRANGEBYSCORE', P .. 'slots:' .. id, '-inf', now)
+      held[id] = redis.call('ZCARD', P .. 'slots:' .. id)
+    end
+  end
+  for n = 1, wanted do
+    local best, share
+    for c = 1, count do
+      local mine = (tunnels[c] + held[ids[c]]) / capacity[c]
+      if not best or mine < share or (mine == share and held[ids[c]] < held[ids[best]]) then best, share = c, mine end
+    end
+    local id = ids[best]
+    held[id] = held[id] + 1
+    number = number + 1
+    chosen[#chosen + 1] = id
+    redis.call('ZADD', P .. 'slots:' .. id, now + tonumber(ARGV[2]), ARGV[3] .. number)
+    redis.call('PEXPIRE', P .. 'slots:' .. id, tonumber(ARGV[2]))
+  end
+end
+tell(ARGV[1], { cjson.encode({ type = 'slots', slaves = chosen }) })
+return chosen
+`
