@@ -1,7 +1,7 @@
 // Requests from one master to another, for slaves that are linked there: over publish/subscribe, because an answer that is
 // late is no answer. Each has a deadline; what is lost on the way is LINK_DEADLINE.
 import { errorText, SshoalError } from '@sshoal/shared'
-import type { Redis } from 'ioredis'
+import type { Cluster, Redis } from 'ioredis'
 
 import type { FeedListener, SlaveRequest } from './cluster-feed.ts'
 import { PREFIX } from './feed-scripts.ts'
@@ -24,11 +24,11 @@ interface Call {
 
 export class MasterCalls {
   readonly #master: string
-  readonly #redis: Redis
+  readonly #redis: Redis | Cluster
   readonly #pending = new Map<number, Pending>()
   #next = 1
 
-  constructor(master: string, redis: Redis) {
+  constructor(master: string, redis: Redis | Cluster) {
     this.#master = master
     this.#redis = redis
   }

@@ -2,7 +2,7 @@
 // stream, notices a gap by its numbers and then reads the whole again. While Redis is away nothing is told and everything
 // goes on; when it is back, everybody says again what is linked to him.
 import { SshoalError, type Log, type SlaveStatus, type Tunnel } from '@sshoal/shared'
-import type { Redis } from 'ioredis'
+import type { Cluster, Redis } from 'ioredis'
 
 import type { MasterView } from '../cluster.ts'
 import type {
@@ -23,6 +23,7 @@ import { SlotDesk } from './slot-desk.ts'
 
 const RENEW_EVERY_MS = 2_000
 const RETRY_MS = 500
+const CONNECT_MS = 5_000
 const BATCH = 500
 const READ_BLOCK_MS = 1_000
 const READ_COUNT = 500
@@ -30,18 +31,22 @@ const READ_COUNT = 500
 const NO_SWEEP_MS = LIFE_MS + 2_000
 const DEFAULT_STATUS: SlaveStatus = { load: 0, visits: 0, connections: 0 }
 
+export type FeedRedis = Redis | Cluster
+
 export interface RedisFeedOptions {
   master: { id: string; version: string }
   /** A connection of its own at each call; commands fail within seconds while Redis is away, and nothing queues. */
-  connect(): Redis
+  connect(): FeedRedis
   log: Log
 }
 
 export class RedisFeed implements ClusterFeed {
   readonly #options: RedisFeedOptions
-  readonly #redis: Redis
-  readonly #reader: Redis
-  readonly #ears: Redis
+  readonly #redis: FeedRedis
+  /** Waits for the stream. */
+  readonly #reader: FeedRedis
+  /** Hears calls of other masters. */
+  readonly #ears: FeedRedis
   readonly #calls: MasterCalls
   readonly #desk: SlotDesk
   readonly #startedAt = Date.now()
@@ -80,6 +85,7 @@ export class RedisFeed implements ClusterFeed {
         this.#options.log.warn({ err: error }, 'a call of another master could not be read')
       }
     })
+    await this.#connected()
     await this.#ears.subscribe(this.#calls.channel())
     this.#noSweepUntil = performance.now() + NO_SWEEP_MS
     await this.#comeBack()
@@ -182,6 +188,7 @@ export class RedisFeed implements ClusterFeed {
   async #retry(): Promise<void> {
     if (this.#closed) return
     try {
+      await this.#connected()
       await this.#redis.ping()
       this.#noSweepUntil = performance.now() + NO_SWEEP_MS
       await this.#comeBack()
@@ -189,6 +196,11 @@ export class RedisFeed implements ClusterFeed {
     } catch {
       setTimeout(() => void this.#retry(), RETRY_MS)
     }
+  }
+
+  /** All three connections stand; rejects with REDIS_AWAY when they do not within 5 s. */
+  async #connected(): Promise<void> {
+    await Promise.all([this.#redis, this.#reader, this.#ears].map(connected))
   }
 
   /** Ours first, so that nobody misses it; then what the others hold. */
@@ -297,6 +309,21 @@ export class RedisFeed implements ClusterFeed {
     for (const change of JSON.parse(changes) as FeedChange[]) this.#listener?.onChange(change, master)
     return true
   }
+}
+
+function connected(redis: FeedRedis): Promise<void> {
+  if (redis.status === 'ready') return Promise.resolve()
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      redis.off('ready', ready)
+      reject(new SshoalError('REDIS_AWAY', `Redis does not answer within ${CONNECT_MS} ms`))
+    }, CONNECT_MS)
+    const ready = (): void => {
+      clearTimeout(timer)
+      resolve()
+    }
+    redis.once('ready', ready)
+  })
 }
 
 function fieldsOf(flat: string[]): Record<string, string> {
