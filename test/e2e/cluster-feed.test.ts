@@ -1,0 +1,196 @@
+// Several masters' live views over a real Redis, in one process: what one hears, all show.
+import { randomUUID } from 'node:crypto'
+
+import type { Hello, Tunnel } from '@sshoal/shared'
+import { silentLog } from '@sshoal/shared'
+import { expect, test } from 'vitest'
+
+import { RedisFeed } from '../../packages/master/src/cluster/feed/redis-feed.ts'
+import { LiveCluster } from '../../packages/master/src/cluster/live-cluster.ts'
+import { SlaveRecord } from '../../packages/master/src/cluster/slave-record.ts'
+import { parseRedisUrl } from '../../packages/master/src/store/redis-address.ts'
+import { makeRedisClient } from '../../packages/master/src/store/redis-connection.ts'
+import { atEnd } from '../kit/ending.ts'
+import { startRedis, type RedisServer } from '../kit/redis.ts'
+import { eventually } from '../kit/wait.ts'
+
+async function startView(redis: RedisServer, id: string): Promise<LiveCluster> {
+  const log = silentLog()
+  const feed = new RedisFeed({
+    master: { id, version: '1' },
+    connect: () => makeRedisClient({ address: parseRedisUrl(redis.url) }),
+    log,
+  })
+  let number = 0
+  const cluster = new LiveCluster({
+    master: { id, version: '1' },
+    slaveGraceMs: 1_000,
+    regionFallback: new Map(),
+    publish: () => {},
+    saw: () => {},
+    refused: () => {},
+    ask: () => Promise.resolve({ outcome: 'outage', reason: 'no hook' }),
+    fixedPorts: () => Promise.resolve([]),
+    store: { id: 's', nextInvalidation: () => Promise.resolve(++number) },
+    feed,
+    lastInvalidation: 0,
+    log,
+  })
+  await cluster.start()
+  atEnd(async () => {
+    cluster.close()
+    await feed.close()
+  })
+  return cluster
+}
+
+function hello(id: string): Hello {
+  return {
+    protocol: { version: 1, oldest: 1 },
+    id,
+    instance: randomUUID(),
+    version: '1',
+    publicHost: `${id}.example`,
+    publicPort: 2222,
+    sshPorts: [2222],
+    forwardAddress: '127.0.0.1',
+    forwardPorts: { first: 20_000, last: 25_000 },
+    capacity: 1_000,
+    uptimeSeconds: 0,
+    draining: false,
+    addresses: [],
+    hostKeys: [{ algorithm: 'ssh-ed25519', publicKey: 'AAAA' }],
+    signature: '',
+    tunnels: 0,
+  }
+}
+
+/** A link that answers every request as a slave would that has nothing to say. */
+const wire = {
+  request: () => Promise.resolve({ cut: true, contested: false, alive: true, tunnels: 0 }),
+  send() {},
+  close() {},
+}
+
+function link(cluster: LiveCluster, id: string, tunnels: Tunnel[] = []): SlaveRecord {
+  const known = cluster.slave(id)
+  const slave = known ?? new SlaveRecord(hello(id), randomUUID(), wire as never, '127.0.0.1')
+  if (known) known.relink(hello(id), randomUUID(), wire as never, '127.0.0.1')
+  cluster.joining(slave)
+  for (const tunnel of tunnels) cluster.up(slave, tunnel, { announced: true })
+  cluster.joined(slave)
+  return slave
+}
+
+function tunnel(device: string, epoch: number): Tunnel {
+  return {
+    project: 'default',
+    device,
+    epoch,
+    fingerprint: 'SHA256:x',
+    remoteAddress: '192.0.2.1',
+    connectedAt: 1,
+    forwards: [{ kind: 'bound', bindAddress: '', bindPort: 0, port: 20_001 }],
+  }
+}
+
+const shown = (cluster: LiveCluster) =>
+  cluster.tunnels({ limit: 100 }).tunnels.map(({ device, slave, epoch }) => `${device} ${slave} ${epoch}`)
+
+test('two masters show the same slaves and tunnels, whichever the slave is linked to', async () => {
+  const redis = await startRedis()
+  const [one, two] = [await startView(redis, 'm1'), await startView(redis, 'm2')]
+  const slave = link(one, 's1', [tunnel('a', 1_795_311_966_819_001)])
+  link(two, 's2')
+  await eventually(() => expect(shown(two)).toEqual(['a s1 1795311966819001']))
+  await eventually(() =>
+    expect(one.view().slaves.map(({ id, state }) => `${id} ${state}`)).toEqual(['s1 ready', 's2 ready']),
+  )
+  one.up(slave, tunnel('b', 1_795_311_966_819_002), { announced: false })
+  await eventually(() => expect(shown(two).sort()).toEqual(shown(one).sort()))
+  one.down(slave, tunnel('a', 1), 1_795_311_966_819_001, 'gone')
+  await eventually(() => expect(shown(two)).toEqual(['b s1 1795311966819002']))
+  expect(two.view().totals).toEqual(one.view().totals)
+  await eventually(() => expect(one.view().masters.map(({ id }) => id)).toEqual(['m1', 'm2']))
+  expect(await two.kick({ project: 'default', device: 'b' }, 'test')).toBe(true)
+})
+
+test('a master that comes later, or missed a stretch, reads the whole', async () => {
+  const redis = await startRedis()
+  const one = await startView(redis, 'm1')
+  link(one, 's1', [tunnel('a', 5), tunnel('b', 6)])
+  const two = await startView(redis, 'm2')
+  await eventually(() => expect(shown(two).sort()).toEqual(['a s1 5', 'b s1 6']))
+})
+
+test('200 slots asked at once of two masters over four slaves differ by at most one per slave', async () => {
+  const redis = await startRedis()
+  const [one, two] = [await startView(redis, 'm1'), await startView(redis, 'm2')]
+  for (const id of ['s1', 's2']) link(one, id)
+  for (const id of ['s3', 's4']) link(two, id)
+  await eventually(() => expect([one.view().totals.slaves, two.view().totals.slaves]).toEqual([4, 4]))
+  const slots = await Promise.all(Array.from({ length: 200 }, (_, n) => (n % 2 === 0 ? one : two).slot({})))
+  const counts = new Map<string, number>()
+  for (const slot of slots) counts.set(slot?.slave ?? 'none', (counts.get(slot?.slave ?? 'none') ?? 0) + 1)
+  expect([...counts.values()].sort()).toEqual([50, 50, 50, 50])
+  await eventually(() => expect([one, two].map((view) => view.view().totals.reserved)).toEqual([200, 200]))
+  await eventually(() => expect([one, two].map((view) => view.view().totals.reserved)).toEqual([0, 0]))
+})
+
+test('a slave that moves to another master keeps its tunnels, and its old master drops nothing', async () => {
+  const redis = await startRedis()
+  const [one, two] = [await startView(redis, 'm1'), await startView(redis, 'm2')]
+  const before = link(one, 's1', [tunnel('a', 5)])
+  await eventually(() => expect(shown(two)).toEqual(['a s1 5']))
+  const oldLink = before.link
+  link(two, 's1', [tunnel('a', 5), tunnel('b', 6)])
+  await eventually(() => expect(shown(one).sort()).toEqual(['a s1 5', 'b s1 6']))
+  one.left(before, oldLink, undefined)
+  expect(one.view().slaves[0]?.state).toBe('ready')
+})
+
+test('while Redis is away the view goes on from memory, and heals when it is back without its data', async () => {
+  const redis = await startRedis(['--appendonly', 'no'])
+  const [one, two] = [await startView(redis, 'm1'), await startView(redis, 'm2')]
+  const slave = link(one, 's1', [tunnel('a', 5)])
+  await eventually(() => expect(shown(two)).toEqual(['a s1 5']))
+  redis.process.signal('SIGKILL')
+  await redis.process.exited
+  one.up(slave, tunnel('b', 6), { announced: false })
+  expect(shown(one).sort()).toEqual(['a s1 5', 'b s1 6'])
+  expect((await one.slot({}))?.slave).toBe('s1')
+  expect(shown(two)).toEqual(['a s1 5'])
+  await redis.restart()
+  await eventually(() => expect(shown(two).sort()).toEqual(['a s1 5', 'b s1 6']), { within: 15_000 })
+  expect(shown(one).sort()).toEqual(['a s1 5', 'b s1 6'])
+})
+
+test('a slave whose master fell silent is swept by another', async () => {
+  const redis = await startRedis()
+  const two = await startView(redis, 'm2')
+  const feed = new RedisFeed({
+    master: { id: 'm1', version: '1' },
+    connect: () => makeRedisClient({ address: parseRedisUrl(redis.url) }),
+    log: silentLog(),
+  })
+  await feed.start({
+    onChange() {},
+    onSnapshot() {},
+    onReturn() {},
+    onRequest: () => Promise.reject(new Error('none')),
+  })
+  const facts = {
+    hello: hello('s1'),
+    seenAddress: '127.0.0.1',
+    state: 'ready' as const,
+    registeredAt: 1,
+    since: feed.nowMicros(),
+  }
+  feed.publish({ type: 'joining', slave: 's1', link: 'l1', facts })
+  feed.publish({ type: 'up', slave: 's1', link: 'l1', tunnel: tunnel('a', 5), arrived: false })
+  feed.publish({ type: 'synced', slave: 's1', link: 'l1' })
+  await eventually(() => expect(shown(two)).toEqual(['a s1 5']))
+  await feed.close()
+  await eventually(() => expect(shown(two)).toEqual([]), { within: 30_000 })
+  expect(two.view().slaves).toEqual([])
+})
