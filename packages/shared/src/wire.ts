@@ -14,7 +14,8 @@ const SLICE_MS = 8
 /** Often enough that a loss is noticed within SILENT_AFTER_MS, not a ping later. */
 const CHECK_EVERY_MS = 1_000
 const FLUSH_BYTES = 512 * 1024
-const MAX_QUEUED_BYTES = 8 * MAX_FRAME_BYTES
+/** A snapshot of 18,000 tunnels with all the details they may have is 80 MB. */
+const MAX_QUEUED_BYTES = 32 * MAX_FRAME_BYTES
 
 /** What one side may say: notices nobody answers, and requests. */
 export interface Speech {

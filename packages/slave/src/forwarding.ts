@@ -166,7 +166,8 @@ async function listen(
   const { parts, role } = connection
   const key = holderKey(holder)
   const ordinal = tunnel.forwards.filter(({ shown }) => shown.kind === 'bound').length
-  const fixed = request.bindPort === 0 ? role?.ports?.[ordinal] : request.bindPort
+  // A 0 among the hook's ports means: any for this one.
+  const fixed = request.bindPort === 0 ? role?.ports?.[ordinal] || undefined : request.bindPort
   const lost = new Set<number>()
   for (let tries = 0; tries < LISTEN_TRIES; tries++) {
     const port =

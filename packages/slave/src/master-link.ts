@@ -24,6 +24,9 @@ import { WebSocket } from 'ws'
 const DIAL_DEADLINE_MS = 5_000
 const RETRY_FIRST_MS = 200
 const RETRY_MOST_MS = 5_000
+const UNWANTED = new Set<number>([CLOSE.UNAUTHORIZED, CLOSE.VERSION, CLOSE.ID_TAKEN, CLOSE.REPLACED])
+/** What a chunk may weigh as JSON, roughly: well below what the wire takes in one frame. */
+const CHUNK_BYTES = 2 * 1024 * 1024
 
 /** What changes from hello to hello is asked for at each. */
 export interface MasterLinkOptions {
@@ -136,10 +139,9 @@ export class MasterLink {
     const tunnels = this.#options.snapshot()
     const signature = this.#options.sign(linkProof(nonce, hello.id)).toString('base64')
     wire.send('hello', { ...hello, protocol: PROTOCOL, signature, tunnels: tunnels.length })
-    for (let start = 0; start === 0 || start < tunnels.length; start += SNAPSHOT_TUNNELS) {
-      const chunk = tunnels.slice(start, start + SNAPSHOT_TUNNELS)
-      wire.send('snapshot', { tunnels: chunk, last: start + SNAPSHOT_TUNNELS >= tunnels.length })
-    }
+    const chunks = snapshotChunks(tunnels)
+    for (const [index, chunk] of chunks.entries())
+      wire.send('snapshot', { tunnels: chunk, last: index === chunks.length - 1 })
     this.#announced = true
   }
 
@@ -148,7 +150,11 @@ export class MasterLink {
     this.#welcomed = false
     this.#wire = undefined
     if (this.#closed) return
-    const most = Math.min(RETRY_MOST_MS, RETRY_FIRST_MS * 2 ** Math.min(this.#attempt, 10))
+    // Told to stay away, it asks at leisure: two processes of one id would else replace each other without end.
+    const unwanted = UNWANTED.has(code)
+    const most = unwanted
+      ? RETRY_MOST_MS
+      : Math.min(RETRY_MOST_MS, RETRY_FIRST_MS * 2 ** Math.min(this.#attempt, 10))
     this.#attempt++
     // Jitter over the upper half: all slaves of a master that restarts must not come at once.
     const waitMs = Math.round(most / 2 + Math.random() * (most / 2))
@@ -157,4 +163,23 @@ export class MasterLink {
     else this.#options.log.info(fields, 'no link')
     this.#retry = setTimeout(() => this.#dial(), waitMs)
   }
+}
+
+/** At most 500 tunnels and about 2 MB each; at least one chunk, which may be empty. */
+function snapshotChunks(tunnels: readonly Tunnel[]): Tunnel[][] {
+  const chunks: Tunnel[][] = [[]]
+  let bytes = 0
+  for (const tunnel of tunnels) {
+    // An upper bound, since writing the JSON twice would cost more than a chunk too many.
+    const size = 500 + 700 * tunnel.forwards.length + (tunnel.details ? 4_200 : 0)
+    const last = chunks.at(-1) ?? []
+    if (last.length > 0 && (last.length >= SNAPSHOT_TUNNELS || bytes + size > CHUNK_BYTES)) {
+      chunks.push([tunnel])
+      bytes = size
+    } else {
+      last.push(tunnel)
+      bytes += size
+    }
+  }
+  return chunks
 }
