@@ -1,0 +1,44 @@
+// The peer in Go: a reverse-forward server as people write it with gliderlabs/ssh. Lets every key in, holds forwards, and
+// does nothing else.
+package main
+
+import (
+	"flag"
+	"log"
+	"os"
+
+	"github.com/gliderlabs/ssh"
+	gossh "golang.org/x/crypto/ssh"
+)
+
+func main() {
+	listen := flag.String("listen", "127.0.0.1:2222", "")
+	hostKey := flag.String("host-key", "", "")
+	flag.Parse()
+	pem, err := os.ReadFile(*hostKey)
+	if err != nil {
+		log.Fatal(err)
+	}
+	signer, err := gossh.ParsePrivateKey(pem)
+	if err != nil {
+		log.Fatal(err)
+	}
+	forwards := &ssh.ForwardedTCPHandler{}
+	server := &ssh.Server{
+		Addr:                          *listen,
+		HostSigners:                   []ssh.Signer{signer},
+		Handler:                       func(session ssh.Session) { select {} },
+		PublicKeyHandler:              func(ssh.Context, ssh.PublicKey) bool { return true },
+		ReversePortForwardingCallback: func(ssh.Context, string, uint32) bool { return true },
+		RequestHandlers: map[string]ssh.RequestHandler{
+			"tcpip-forward":        forwards.HandleSSHRequest,
+			"cancel-tcpip-forward": forwards.HandleSSHRequest,
+		},
+		ServerConfigCallback: func(ssh.Context) *gossh.ServerConfig {
+			config := &gossh.ServerConfig{}
+			config.Ciphers = []string{"aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes128-ctr"}
+			return config
+		},
+	}
+	log.Fatal(server.ListenAndServe())
+}
