@@ -1,8 +1,10 @@
 // Key pairs as devices and people have them, made by OpenSSH's and dropbear's own tools.
 
 import { createHash, randomUUID } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+
+import { utils } from 'ssh2'
 
 import { run } from './run.ts'
 
@@ -39,4 +41,14 @@ export async function makeDropbearKey(folder: string, type: KeyType = 'ed25519')
   const line = made.stdout.split('\n').find((text) => /^(ssh|ecdsa)-/.test(text))
   if (made.status !== 0 || line === undefined) throw new Error(`dropbearkey failed: ${made.stderr}`)
   return describe(path, line)
+}
+
+/** Without a process for each: for tests with a hundred devices. */
+export function makeManyKeys(folder: string, count: number): Key[] {
+  return Array.from({ length: count }, () => {
+    const path = join(folder, `key-${randomUUID()}`)
+    const pair = utils.generateKeyPairSync('ed25519', { comment: 'test' })
+    writeFileSync(path, pair.private, { mode: 0o600 })
+    return describe(path, pair.public)
+  })
 }
