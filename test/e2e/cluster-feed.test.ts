@@ -150,7 +150,7 @@ test('a slave that moves to another master keeps its tunnels, and its old master
 })
 
 test('while Redis is away the view goes on from memory, and heals when it is back without its data', async () => {
-  const redis = await startRedis(['--appendonly', 'no'])
+  const redis = await startRedis({ durable: false })
   const [one, two] = [await startView(redis, 'm1'), await startView(redis, 'm2')]
   const slave = link(one, 's1', [tunnel('a', 5)])
   await eventually(() => expect(shown(two)).toEqual(['a s1 5']))

@@ -1,6 +1,9 @@
 // Everything that can be set about a master. Flags, environment names, help and documentation follow from this record.
 import { option, SshoalError, type Values } from '@sshoal/shared'
 
+import { parseRedisUrl, REDIS_FORMS } from './store/redis-address.ts'
+import { checkPrefix } from './store/redis-names.ts'
+
 export const masterOptions = {
   listen: option.address({
     describe:
@@ -8,17 +11,38 @@ export const masterOptions = {
     fallback: '127.0.0.1:8080',
   }),
   data: option.pathOr({
-    describe: 'Folder of the embedded store and of the token files; made at first start',
+    describe: 'Folder of the embedded store and of the token files, each master its own; made at first start',
     fallback: './data',
   }),
   redis: {
-    ...option.text({
-      describe: 'Redis that several masters share, instead of the embedded store (not yet)',
+    ...option.secret({
+      describe: `Redis that several masters share, instead of the embedded store: ${REDIS_FORMS}`,
       placeholder: 'URL',
     }),
-    read: (): never => {
-      throw new SshoalError('NOT_YET', 'a Redis store is not there yet; leave it out, and --data is used')
+    read: (texts: string[]): string => {
+      const text = texts.at(-1) ?? ''
+      parseRedisUrl(text)
+      return text
     },
+  },
+  redisPassword: option.secret({ describe: 'Password for Redis, where it does not stand in the URL' }),
+  redisSentinelPassword: option.secret({ describe: 'Password for Sentinel itself, where it asks for one' }),
+  redisCa: option.path({
+    describe: 'Certificate authority that signed Redis (PEM), when it is not a public one',
+  }),
+  redisCert: option.path({ describe: 'Certificate that is shown to Redis, PEM' }),
+  redisKey: option.path({ describe: 'Private key of that certificate, PEM' }),
+  redisServerName: option.text({
+    describe: 'The name in the certificates of Redis, where it is reached by another name or by address',
+    placeholder: 'NAME',
+  }),
+  redisPrefix: {
+    ...option.textOr({
+      describe: 'What all keys in Redis begin with, in braces; one for each installation that shares a Redis',
+      fallback: 'sshoal',
+      placeholder: 'NAME',
+    }),
+    read: (texts: string[]): string => checkPrefix(texts.at(-1) ?? ''),
   },
   hook: option.text({
     describe:

@@ -5,6 +5,7 @@ import { createServer, type Server } from 'node:http'
 import type { ServerOptions } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { hostname } from 'node:os'
+import { resolve } from 'node:path'
 import { createSecureContext, type Server as TlsServer } from 'node:tls'
 
 import { errorText, formatHostPort, isLoopback, SshoalError, type FixedPort, type Log } from '@sshoal/shared'
@@ -22,7 +23,7 @@ import { createMasterMetrics } from './metrics.ts'
 import { readRegionFallback, type MasterSettings } from './options.ts'
 import { RefusedKeys } from './registry/refused.ts'
 import { Registry } from './registry/registry.ts'
-import { openLmdbStore } from './store/lmdb-store.ts'
+import { openStore } from './store/open-store.ts'
 import { ensureTokenFiles } from './tokens/token-files.ts'
 import { mayActAs } from './tokens/token.ts'
 import { Tokens } from './tokens/tokens.ts'
@@ -51,7 +52,7 @@ export interface Master {
   reload(): Promise<void>
 }
 
-/** Rejects with a coded SshoalError (INVALID_CONFIG, STORE_LOCKED, HOOK_LOAD_FAILED, LISTEN_FAILED, …); then nothing is left running. */
+/** Rejects with a coded SshoalError (INVALID_CONFIG, STORE_LOCKED, STORE_UNAVAILABLE, HOOK_LOAD_FAILED, LISTEN_FAILED, …); then nothing is left running. */
 export async function startMaster(settings: MasterSettings, deps: MasterDeps): Promise<Master> {
   checkSettings(settings)
   const undo: (() => Promise<void> | void)[] = []
@@ -70,10 +71,11 @@ async function start(
 ): Promise<Master> {
   let ready = false
   const locals: Server[] = []
-  const store = await openLmdbStore(settings.data)
+  const store = await openStore(settings, log)
   undo.push(() => store.close())
   const tokens = new Tokens(store)
-  const tokenFiles = await ensureTokenFiles(settings.data, tokens)
+  const owner = settings.redis === undefined ? undefined : `${hostname()}:${resolve(settings.data)}`
+  const tokenFiles = await ensureTokenFiles(settings.data, tokens, owner)
   const events = new Events({ keep: settings.eventsKeep, keepMs: settings.eventsKeepTime })
   undo.push(() => events.close())
   const refused = new RefusedKeys()
@@ -104,7 +106,7 @@ async function start(
     ask: (question) => askHook(question),
     fixedPorts: async (region) => fixedPortsOf(registry, region, regionFallback),
     store,
-    lastInvalidation: await store.lastInvalidation(),
+    lastInvalidation: store.state === 'changed' ? 0 : await store.lastInvalidation(),
     log,
   })
   undo.push(() => cluster.close())
@@ -228,8 +230,6 @@ function shownKey(refusal: { username?: string | undefined }): object {
 
 function checkSettings(settings: MasterSettings): void {
   const problems: string[] = []
-  if (settings.redis !== undefined)
-    problems.push('--redis: not built yet; leave it away to use the embedded store')
   if ((settings.tlsCert === undefined) !== (settings.tlsKey === undefined))
     problems.push('--tls-cert and --tls-key go together')
   const safe = settings.tlsCert !== undefined || settings.insecureHttp || settings.trustProxy.length > 0

@@ -36,10 +36,15 @@ describe('the options of a master', () => {
     ).toBe(true)
   })
 
-  it('refuse Redis in words until it is there, and a fallback that is none', () => {
-    expect(() => load({ redis: ['redis://x'], regionFallback: ['eu'] })).toThrow(
-      /--redis: a Redis store is not there yet[^]*--region-fallback: "eu" is not a fallback/,
+  it('refuse an address of Redis that is none without showing it, and a fallback that is none', () => {
+    expect(() => load({ redis: ['redis:/secret@x'], regionFallback: ['eu'] })).toThrow(
+      /--redis: not the address of a Redis: (?![^]*secret)[^]*--region-fallback: "eu" is not a fallback/,
     )
+    expect(load({ redis: ['redis://:secret@x'] })).toMatchObject({
+      redis: 'redis://:secret@x',
+      redisPrefix: 'sshoal',
+    })
+    expect(masterOptions.redis.secret).toBe(true)
   })
 
   it('read fallbacks in their order', () => {

@@ -39,12 +39,17 @@ const STATUS: Record<string, number> = {
   STORE_CHANGED: 503,
   STORE_CLOSED: 503,
   STORE_FAILED: 503,
+  STORE_REFUSED: 503,
+  STORE_UNAVAILABLE: 503,
 }
 
 /** These say more inside than a client may hear. */
 const OUTWARD: Record<string, string> = {
   STORE_CLOSED: 'this master is stopping; try again',
+  STORE_CHANGED: 'the store is not the one that was known; its operator must import a backup or accept it',
   STORE_FAILED: 'the store does not answer; nothing was changed as far as is known, try again',
+  STORE_REFUSED: 'the store does not let this master in; nothing was changed',
+  STORE_UNAVAILABLE: 'the store does not answer; nothing was changed as far as is known, try again',
 }
 
 /** Fastify's own refusals, in our words. */

@@ -9,21 +9,25 @@ import { open, type Database, type RootDatabase } from 'lmdb'
 
 import { lockStore, type StoreLock } from './store-lock.ts'
 import {
+  checkSchema,
   formatCursor,
+  notEmpty,
   parseCursor,
+  SCHEMA,
+  storeClosed,
   type Change,
   type Claim,
+  type ClaimedRecord,
   type Outcome,
   type Page,
   type RecordRef,
   type Scan,
+  type Snapshot,
   type Store,
   type StoredRecord,
+  type StoreState,
 } from './store.ts'
 import { planChanges, type Body } from './transaction-plan.ts'
-
-/** What this program writes; an older program refuses a newer store. */
-export const SCHEMA = 1
 
 type RecordKey = [kind: string, project: string, id: string]
 type ClaimKey = [kind: string, index: string, value: string, scope: string]
@@ -72,11 +76,7 @@ function checkDataFile(path: string): void {
 function identify(root: RootDatabase, meta: Database<unknown, string>): string {
   return root.transactionSync(() => {
     const schema = meta.get('schema')
-    if (typeof schema === 'number' && schema > SCHEMA)
-      throw new SshoalError(
-        'STORE_TOO_NEW',
-        `the store has schema ${schema}, this program knows ${SCHEMA}: update sshoal, or name another --data folder`,
-      )
+    if (typeof schema === 'number') checkSchema(schema, 'name another --data folder')
     const known = meta.get('id')
     if (typeof known === 'string') return known
     const id = randomUUID()
@@ -86,8 +86,13 @@ function identify(root: RootDatabase, meta: Database<unknown, string>): string {
   })
 }
 
+/** An export leaves room for others after so many records. */
+const EXPORT_PAGE = 500
+
 class LmdbStore implements Store {
-  readonly id: string
+  readonly state = 'ok'
+  readonly #listeners = new Set<(state: StoreState, id: string) => void>()
+  #id: string
   readonly #root: RootDatabase
   readonly #meta: Database<unknown, string>
   readonly #records: Database<Body, RecordKey>
@@ -96,12 +101,27 @@ class LmdbStore implements Store {
   #closing: Promise<void> | undefined
 
   constructor(root: RootDatabase, meta: Database<unknown, string>, lock: StoreLock, id: string) {
-    this.id = id
+    this.#id = id
     this.#root = root
     this.#meta = meta
     this.#lock = lock
     this.#records = root.openDB({ name: 'records', encoding: 'json' })
     this.#claims = root.openDB({ name: 'claims', encoding: 'json' })
+  }
+
+  get id(): string {
+    return this.#id
+  }
+
+  /** Only `restore` changes anything about a store that is in this process. */
+  onState(listener: (state: StoreState, id: string) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  async accept(): Promise<string> {
+    this.#checkOpen()
+    return this.#id
   }
 
   async get<T>(ref: RecordRef): Promise<StoredRecord<T> | undefined> {
@@ -186,6 +206,57 @@ class LmdbStore implements Store {
     return this.#read(() => Number(this.#meta.get('invalidation') ?? 0))
   }
 
+  async snapshot(): Promise<Snapshot> {
+    this.#checkOpen()
+    // What is written from now on goes to other pages, until this is done.
+    const transaction = this.#root.useReadTransaction()
+    const records = this.#records
+    async function* all(): AsyncGenerator<ClaimedRecord, void> {
+      try {
+        let count = 0
+        for (const { key, value } of records.getRange({ transaction })) {
+          const [kind, project, id] = key
+          yield { kind, project, id, value: value.value, version: value.version, claims: value.claims }
+          if (++count % EXPORT_PAGE === 0) await new Promise((resolve) => setImmediate(resolve))
+        }
+      } finally {
+        transaction.done()
+      }
+    }
+    return {
+      schema: SCHEMA,
+      id: this.#id,
+      version: Number(this.#meta.get('version', { transaction }) ?? 0),
+      invalidation: Number(this.#meta.get('invalidation', { transaction }) ?? 0),
+      records: all(),
+    }
+  }
+
+  /** Keeps all of it in memory until it is complete, because only one transaction is all or nothing. */
+  async restore(snapshot: Snapshot, { replace = false } = {}): Promise<void> {
+    const records: ClaimedRecord[] = []
+    for await (const record of snapshot.records) records.push(record)
+    await this.#write(() => {
+      if (!replace && this.#records.getKeysCount({ limit: 1 }) > 0) throw notEmpty()
+      this.#records.clearSync()
+      this.#claims.clearSync()
+      for (const { kind, project, id, value, version, claims } of records) {
+        this.#records.putSync([kind, project, id], { value, version, claims })
+        for (const claim of claims)
+          this.#claims.putSync(
+            [kind, claim.index, claim.value, claim.everywhere ? '*' : project],
+            [project, id],
+          )
+      }
+      const later = (name: string, given: number) => Math.max(Number(this.#meta.get(name) ?? 0), given)
+      this.#meta.putSync('version', later('version', snapshot.version))
+      this.#meta.putSync('invalidation', later('invalidation', snapshot.invalidation) + 1)
+      this.#meta.putSync('id', snapshot.id)
+    })
+    this.#id = snapshot.id
+    for (const listener of this.#listeners) listener(this.state, this.#id)
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#root.close().then(() => this.#lock.release())
     return this.#closing
@@ -215,7 +286,7 @@ class LmdbStore implements Store {
   }
 
   #checkOpen(): void {
-    if (this.#closing) throw new SshoalError('STORE_CLOSED', 'the store is closed')
+    if (this.#closing) throw storeClosed()
   }
 }
 

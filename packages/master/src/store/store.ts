@@ -52,10 +52,41 @@ export interface Page<T> {
   next: string | null
 }
 
-/** Every method rejects with STORE_CLOSED after `close`, and with STORE_FAILED where the engine does not answer. */
+/** A record with what it holds, as exports carry it. */
+export interface ClaimedRecord extends StoredRecord {
+  claims: Claim[]
+}
+
+/** All of a store at one moment. */
+export interface Snapshot {
+  schema: number
+  id: string
+  /** The greatest that was ever given. */
+  version: number
+  invalidation: number
+  /** By kind, project and id. To be read, or to be ended with `return()`: the store keeps the moment until then. */
+  records: AsyncGenerator<ClaimedRecord, void>
+}
+
+/**
+ * `away`: it does not answer, calls reject with STORE_UNAVAILABLE until it does. `changed`: what answers is not the store
+ * that it was, and it was not said that it should follow it; calls reject with STORE_CHANGED.
+ */
+export type StoreState = 'ok' | 'away' | 'changed'
+
+/**
+ * Every method rejects with STORE_CLOSED after `close`, with STORE_FAILED where the engine fails, and, where it is
+ * elsewhere, with STORE_UNAVAILABLE within 2 s and STORE_CHANGED. What was rejected did not happen and will not,
+ * but for a write whose answer was lost.
+ */
 export interface Store {
-  /** Random, made when the store was: another id is another store. */
+  /** Random, made when the store was: another id is another store. Changes only by `accept` and `restore`, here or elsewhere. */
   readonly id: string
+  readonly state: StoreState
+  /** Calls back when the state or the id has changed. Returns what ends that. */
+  onState(listener: (state: StoreState, id: string) => void): () => void
+  /** Takes what answers now as the store, for every master that knew the one before; resolves with its id. */
+  accept(): Promise<string>
   get<T>(ref: RecordRef): Promise<StoredRecord<T> | undefined>
   /** The records that hold the claim, at most one per project. */
   find<T>(kind: string, claim: Pick<Claim, 'index' | 'value'>): Promise<StoredRecord<T>[]>
@@ -69,7 +100,37 @@ export interface Store {
   nextInvalidation(): Promise<number>
   /** The number that `nextInvalidation` gave last; 0: none yet. */
   lastInvalidation(): Promise<number>
+  /** One consistent view, while others write. */
+  snapshot(): Promise<Snapshot>
+  /**
+   * Becomes what the snapshot was, its id included, at once or not at all, in any state. Versions and invalidations go on
+   * behind those of both. Throws STORE_NOT_EMPTY where there are records, unless they may be replaced.
+   */
+  restore(snapshot: Snapshot, options?: { replace?: boolean }): Promise<void>
   close(): Promise<void>
+}
+
+/** What this program writes; an older program refuses a newer store. */
+export const SCHEMA = 1
+
+/** Throws STORE_TOO_NEW; `instead`: what else its user may do. */
+export function checkSchema(schema: number, instead: string): void {
+  if (schema > SCHEMA)
+    throw new SshoalError(
+      'STORE_TOO_NEW',
+      `the store has schema ${schema}, this program knows ${SCHEMA}: update sshoal, or ${instead}`,
+    )
+}
+
+export function notEmpty(): SshoalError {
+  return new SshoalError(
+    'STORE_NOT_EMPTY',
+    'there are records in the store already; say so if they may be replaced',
+  )
+}
+
+export function storeClosed(): SshoalError {
+  return new SshoalError('STORE_CLOSED', 'the store is closed')
 }
 
 /** A cursor is the place of the last record of a page; clients treat it as opaque. */

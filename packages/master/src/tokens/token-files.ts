@@ -10,7 +10,7 @@ import type { Tokens } from './tokens.ts'
 
 export interface TokenFile {
   path: string
-  /** `kept`: file and store agreed. `registered`: the file was there, the store was new. `made`: a new token. */
+  /** `kept`: file and store agreed, or the store cannot be asked. `registered`: the file was there, the store was new. `made`: a new token. */
   state: 'kept' | 'registered' | 'made'
 }
 
@@ -21,22 +21,44 @@ export interface TokenFiles {
 
 /**
  * Makes or checks `dataDir`/admin-token and `dataDir`/slave-token (0600). A missing file, or one whose token was
- * revoked, gets a new token, and the one of that label before is revoked. Throws TOKEN_FILE.
+ * revoked, gets a new token, and the one of that label before is revoked. `owner` is part of the label: masters that
+ * share a store have a folder each, and never revoke each other's. Files that hold the same token are as good: they
+ * are kept. Throws TOKEN_FILE, and STORE_CHANGED where the store is another one and a file is missing.
  */
-export async function ensureTokenFiles(dataDir: string, tokens: Tokens): Promise<TokenFiles> {
-  // Only a new store takes a file's word: in any other, a token that is missing was revoked.
-  const isNew = !(await tokens.hasStarted())
-  const files = {
-    admin: await ensure(dataDir, 'admin', tokens, isNew),
-    slave: await ensure(dataDir, 'slave', tokens, isNew),
+export async function ensureTokenFiles(dataDir: string, tokens: Tokens, owner?: string): Promise<TokenFiles> {
+  try {
+    // Only a new store takes a file's word: in any other, a token that is missing was revoked.
+    const isNew = !(await tokens.hasStarted())
+    const files = {
+      admin: await ensure(dataDir, 'admin', tokens, isNew, owner),
+      slave: await ensure(dataDir, 'slave', tokens, isNew, owner),
+    }
+    await tokens.noteStarted()
+    return files
+  } catch (error) {
+    const files = kept(dataDir)
+    if (files && error instanceof SshoalError && error.code === 'STORE_CHANGED') return files
+    throw error
   }
-  await tokens.noteStarted()
-  return files
 }
 
-async function ensure(dataDir: string, role: Role, tokens: Tokens, isNew: boolean): Promise<TokenFile> {
-  const label = `${role}-token`
-  const path = join(dataDir, label)
+/** Where the store cannot be asked: the files as they are, if both are there. */
+function kept(dataDir: string): TokenFiles | undefined {
+  const [admin, slave] = (['admin', 'slave'] as const).map((role) => join(dataDir, `${role}-token`))
+  if (!admin || !slave || read(admin) === undefined || read(slave) === undefined) return undefined
+  return { admin: { path: admin, state: 'kept' }, slave: { path: slave, state: 'kept' } }
+}
+
+async function ensure(
+  dataDir: string,
+  role: Role,
+  tokens: Tokens,
+  isNew: boolean,
+  owner: string | undefined,
+): Promise<TokenFile> {
+  const name = `${role}-token`
+  const label = owner === undefined ? name : `${name} ${owner}`
+  const path = join(dataDir, name)
   const text = read(path)
   if (text !== undefined) {
     const given = readTokenText(text)

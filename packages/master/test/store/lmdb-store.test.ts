@@ -8,7 +8,8 @@ import { buildSync } from 'esbuild'
 import { open } from 'lmdb'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 
-import { openLmdbStore, SCHEMA } from '../../src/store/lmdb-store.ts'
+import { openLmdbStore } from '../../src/store/lmdb-store.ts'
+import { SCHEMA } from '../../src/store/store.ts'
 import { temporaryFolder } from '../master-parts.ts'
 import { describeStore } from './store-suite.ts'
 
