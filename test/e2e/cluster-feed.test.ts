@@ -18,6 +18,7 @@ async function startView(redis: RedisServer, id: string): Promise<LiveCluster> {
   const log = silentLog()
   const feed = new RedisFeed({
     master: { id, version: '1' },
+    prefix: 'sshoal',
     connect: () => makeRedisClient({ address: parseRedisUrl(redis.url) }),
     log,
   })
@@ -29,9 +30,16 @@ async function startView(redis: RedisServer, id: string): Promise<LiveCluster> {
     publish: () => {},
     saw: () => {},
     refused: () => {},
+    announce: () => {},
+    revoked: () => {},
     ask: () => Promise.resolve({ outcome: 'outage', reason: 'no hook' }),
     fixedPorts: () => Promise.resolve([]),
-    store: { id: 's', nextInvalidation: () => Promise.resolve(++number) },
+    store: {
+      id: 's',
+      state: 'ok',
+      nextInvalidation: () => Promise.resolve(++number),
+      lastInvalidation: () => Promise.resolve(number),
+    },
     feed,
     lastInvalidation: 0,
     log,
@@ -170,6 +178,7 @@ test('a slave whose master fell silent is swept by another', async () => {
   const two = await startView(redis, 'm2')
   const feed = new RedisFeed({
     master: { id: 'm1', version: '1' },
+    prefix: 'sshoal',
     connect: () => makeRedisClient({ address: parseRedisUrl(redis.url) }),
     log: silentLog(),
   })

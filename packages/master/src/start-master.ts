@@ -12,6 +12,7 @@ import { errorText, formatHostPort, isLoopback, SshoalError, type FixedPort, typ
 
 import { buildApi } from './api/build-api.ts'
 import { addressBehindProxies } from './api/proxy-address.ts'
+import type { ClusterFeed } from './cluster/feed/cluster-feed.ts'
 import { SoloFeed } from './cluster/feed/solo-feed.ts'
 import { LinkServer } from './cluster/link-server.ts'
 import { LiveCluster } from './cluster/live-cluster.ts'
@@ -23,7 +24,7 @@ import { createMasterMetrics } from './metrics.ts'
 import { readRegionFallback, type MasterSettings } from './options.ts'
 import { RefusedKeys } from './registry/refused.ts'
 import { Registry } from './registry/registry.ts'
-import { openStore } from './store/open-store.ts'
+import { openStore, redisAccess } from './store/open-store.ts'
 import { ensureTokenFiles } from './tokens/token-files.ts'
 import { mayActAs } from './tokens/token.ts'
 import { Tokens } from './tokens/tokens.ts'
@@ -81,18 +82,29 @@ async function start(
   const refused = new RefusedKeys()
   const hookSource = validate_device ?? settings.hook
   const regionFallback = readRegionFallback(settings.regionFallback)
-  const feed = new SoloFeed()
+  const master = { id: `${hostname()}-${randomUUID().slice(0, 8)}`, version }
+  const feed = await openFeed(settings, master, log)
+  undo.push(() => feed.close())
+  /** What other masters cannot see in the live view, they are told. */
+  const announce: Events['publish'] = (type, data, scope = {}) => {
+    events.publish(type, data, scope)
+    feed.publish({ type: 'event', event: { type, data, scope } })
+  }
   const cluster = new LiveCluster({
-    master: { id: `${hostname()}-${randomUUID().slice(0, 8)}`, version },
+    master,
     slaveGraceMs: settings.slaveGrace,
     regionFallback,
     publish: (type, data, scope) => events.publish(type, data, scope),
+    announce,
     saw: ({ project, device }, { where, why }) => registry.seen(project, device, { where, why }),
-    refused: (refusal) => {
-      metrics.refusals.inc({ code: refusal.code })
+    refused: (refusal, elsewhere) => {
       refused.note(refusal)
       const { project, device, code, reason, remoteAddress } = refusal
-      if (project !== undefined && device !== undefined)
+      if (!elsewhere) {
+        metrics.refusals.inc({ code })
+        feed.publish({ type: 'refused', refusal })
+      }
+      if (!elsewhere && project !== undefined && device !== undefined)
         registry.seen(project, device, { where: remoteAddress, why: `refused: ${reason}` })
       const scope = { source: remoteAddress, reason: code, ...(project === undefined ? {} : { project }) }
       const type = REFUSED_EVENTS[code] ?? 'device.refused'
@@ -102,6 +114,7 @@ async function start(
         scope,
       )
     },
+    revoked: (token) => tokens.revokedElsewhere(token),
     feed,
     ask: (question) => askHook(question),
     fixedPorts: async (region) => fixedPortsOf(registry, region, regionFallback),
@@ -124,7 +137,7 @@ async function start(
   undo.push(() => hook.close())
   const askHook = createAskHook({
     validate_device: hook.validate_device,
-    events,
+    events: { publish: announce },
     log,
     regionFallback,
     concurrency: settings.hookConcurrency,
@@ -165,8 +178,12 @@ async function start(
     },
     addressOf: addressBehindProxies(settings.trustProxy),
   })
-  tokens.onRevoked((token) => links.revoked(token))
+  tokens.onRevoked((token, elsewhere) => {
+    links.revoked(token)
+    if (!elsewhere) feed.publish({ type: 'revoked', token })
+  })
   api.server.on('upgrade', (request, socket, head) => links.upgrade(request, socket, head))
+  await cluster.start()
   await listen(api, settings)
   undo.push(() => links.close())
   const { address, port } = api.server.address() as AddressInfo
@@ -193,6 +210,7 @@ async function start(
     }
     await api.close()
     cluster.close()
+    await feed.close()
     await hook.close()
     await registry.close()
     events.close()
@@ -219,6 +237,21 @@ async function start(
       }
     },
   }
+}
+
+/** Alone with the embedded store; with Redis, one of several. */
+async function openFeed(
+  settings: MasterSettings,
+  master: { id: string; version: string },
+  log: Log,
+): Promise<ClusterFeed> {
+  const access = redisAccess(settings)
+  if (!access) return new SoloFeed()
+  const [{ RedisFeed }, { makeRedisClient }] = await Promise.all([
+    import('./cluster/feed/redis-feed.ts'),
+    import('./store/redis-connection.ts'),
+  ])
+  return new RedisFeed({ master, prefix: settings.redisPrefix, connect: () => makeRedisClient(access), log })
 }
 
 /** Refusals that concern no device have events of their own. */

@@ -16,6 +16,7 @@ import {
   SshoalError,
 } from '@sshoal/shared'
 
+import type { Store } from '../store/store.ts'
 import type {
   Cluster,
   ClusterView,
@@ -74,7 +75,11 @@ export interface LiveClusterDeps {
   publish(type: string, data: object, scope?: { project?: string; source?: string; reason?: string }): void
   saw(holder: Holder, sighting: Sighting): void
   /** `elsewhere`: another master heard it, and wrote it down. */
-  refused(refusal: Refused, where?: { elsewhere: boolean }): void
+  refused(refusal: Refused, elsewhere?: boolean): void
+  /** As `publish`, to other masters too: what they cannot see in the live view. */
+  announce(type: string, data: object, scope?: { project?: string; source?: string; reason?: string }): void
+  /** Another master revoked a token. */
+  revoked(token: string): void
   ask(question: {
     publicKey: string
     username: string
@@ -84,7 +89,7 @@ export interface LiveClusterDeps {
   }): Promise<WhoAnswer>
   /** Which fixed ports a slave of this region must keep for whom. */
   fixedPorts(region: string | undefined): Promise<FixedPort[]>
-  store: { id: string; nextInvalidation(): Promise<number> }
+  store: Pick<Store, 'id' | 'state' | 'nextInvalidation' | 'lastInvalidation'>
   feed: ClusterFeed
   /** The number that the store gave last. */
   lastInvalidation: number
@@ -245,8 +250,10 @@ export class LiveCluster implements Cluster, FeedListener {
 
   // ---- what a slave's link tells (slave-link.ts)
 
-  get invalidation(): { store: string; number: number } {
-    return { store: this.deps.store.id, number: this.#invalidation }
+  /** Undefined: the store cannot be believed now, and nothing is said about what was removed. */
+  get invalidation(): { store: string; number: number } | undefined {
+    const { id, state } = this.deps.store
+    return state === 'changed' ? undefined : { store: id, number: this.#invalidation }
   }
 
   /** The slave of this id: linked, in its grace, or still handing in its snapshot. */
@@ -441,7 +448,9 @@ export class LiveCluster implements Cluster, FeedListener {
       case 'event':
         return this.deps.publish(change.event.type, change.event.data, change.event.scope)
       case 'refused':
-        return this.deps.refused(change.refusal, { elsewhere: true })
+        return this.deps.refused(change.refusal, true)
+      case 'revoked':
+        return this.deps.revoked(change.token)
       case 'joining':
         return this.#follow(change.slave, change.link, master, change.facts)
       default:
@@ -496,6 +505,7 @@ export class LiveCluster implements Cluster, FeedListener {
   }
 
   onSnapshot({ slaves }: FeedSnapshot): void {
+    void this.#catchUp()
     const seen = new Set<string>()
     for (const { slave: id, link, master, facts, status, tunnels } of slaves) {
       seen.add(id)
@@ -513,6 +523,16 @@ export class LiveCluster implements Cluster, FeedListener {
         slave.id,
         setTimeout(() => this.#drop(slave, LOST), MISSING_GRACE_MS),
       )
+    }
+  }
+
+  /** Invalidations that were numbered while we did not listen. */
+  async #catchUp(): Promise<void> {
+    try {
+      const number = await this.deps.store.lastInvalidation()
+      if (number > this.#invalidation) await Promise.all(this.#invalidateLinked(number, null))
+    } catch (error) {
+      this.deps.log.debug({ err: error }, 'the last invalidation cannot be read now')
     }
   }
 
@@ -573,7 +593,7 @@ export class LiveCluster implements Cluster, FeedListener {
 
   #cloned(holder: Holder, addresses: string[], incumbent: LiveTunnel, slave: SlaveRecord): void {
     const data = { device: holder.device, addresses, slaves: [incumbent.slave.id, slave.id] }
-    this.deps.publish('device.cloned', data, {
+    this.deps.announce('device.cloned', data, {
       project: holder.project,
       source: holder.device,
       reason: 'DEVICE_CLONED',

@@ -176,7 +176,7 @@ export class SlaveLink {
         // Meanwhile it may have gone, or another link may have come: then all is different.
         if (this.#cluster.slave(hello.id) !== known || known.wire !== older) return this.#accept(hello)
       }
-      this.#cluster.deps.publish('slave.host-key-changed', { slave: hello.id, address: this.#seenAddress })
+      this.#cluster.deps.announce('slave.host-key-changed', { slave: hello.id, address: this.#seenAddress })
     }
     if (!this.#wire.open) return
     if (known) known.relink(hello, this.#link, this.#wire, this.#seenAddress)
@@ -215,7 +215,8 @@ export class SlaveLink {
       link: this.#link,
       nowMicros: this.#cluster.deps.feed.nowMicros(),
       seenAddress: this.#seenAddress,
-      invalidation: this.#cluster.invalidation,
+      invalidation: this.#cluster.invalidation ??
+        this.#hello?.invalidation ?? { store: 'unknown', number: 0 },
       fixedPorts,
       lost: this.#lost.splice(0),
     })

@@ -41,7 +41,7 @@ const LIST_LIMIT = 10_000
 export class Tokens {
   readonly #store: Store
   readonly #now: () => number
-  readonly #listeners = new Set<(tokenId: string) => void>()
+  readonly #listeners = new Set<(tokenId: string, elsewhere: boolean) => void>()
 
   constructor(store: Store, now: () => number = Date.now) {
     this.#store = store
@@ -102,7 +102,7 @@ export class Tokens {
     if (!found || (project !== undefined && found.value.project !== project)) return false
     const outcome = await this.#store.transact([{ type: 'remove', ref: refOf(id), expect: 'present' }])
     if (!outcome.done) return false
-    for (const listener of this.#listeners) listener(id)
+    this.#tell(id, false)
     return true
   }
 
@@ -115,8 +115,17 @@ export class Tokens {
     await this.#store.transact([{ type: 'put', ref: STARTED, value: true }])
   }
 
-  /** Calls back with the id of every token that is revoked, after it is. Returns what ends that. */
-  onRevoked(listener: (tokenId: string) => void): () => void {
+  /** Another master revoked it. */
+  revokedElsewhere(id: string): void {
+    this.#tell(id, true)
+  }
+
+  #tell(id: string, elsewhere: boolean): void {
+    for (const listener of this.#listeners) listener(id, elsewhere)
+  }
+
+  /** Calls back with the id of every token that is revoked, after it is, and whether another master did it. Returns what ends that. */
+  onRevoked(listener: (tokenId: string, elsewhere: boolean) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
   }

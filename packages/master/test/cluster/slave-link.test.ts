@@ -514,7 +514,14 @@ describe('what a welcomed slave tells and is told', () => {
       await new Promise((resolve) => setTimeout(resolve, delays[mine - 8]))
       return mine
     }
-    const master = await startMaster({ store: { id: 'store-1', nextInvalidation } })
+    const master = await startMaster({
+      store: {
+        id: 'store-1',
+        state: 'ok',
+        nextInvalidation,
+        lastInvalidation: () => Promise.resolve(number),
+      },
+    })
     const invalidate = vi.fn(() => Promise.resolve({ cut: 2 }))
     const first = await join(master, 's1')
     await join(master, 's2', { requests: { invalidate } })

@@ -38,6 +38,7 @@ export type ClusterChange =
   | { type: 'fixedPorts' }
   | { type: 'contested'; holder: Holder }
   | { type: 'refused'; refusal: Refused }
+  | { type: 'revoked'; token: string }
   | {
       type: 'event'
       event: { type: string; data: object; scope: { project?: string; source?: string; reason?: string } }

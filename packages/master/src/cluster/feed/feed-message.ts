@@ -13,6 +13,7 @@ export function scriptWords(change: FeedChange, master: string): string[] {
     case 'contested':
     case 'event':
     case 'refused':
+    case 'revoked':
       return [change.type, '', '', '', json, '']
     case 'joining':
       return words(

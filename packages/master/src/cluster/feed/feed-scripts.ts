@@ -1,5 +1,5 @@
-// What the feed does inside Redis, each in one atomic step. All keys share one hash tag, so that a Redis Cluster keeps them
-// in one slot. Payloads are strings that Lua never decodes: its numbers would round an epoch.
+// What the feed does inside Redis, each in one atomic step. KEYS[1] is what all keys begin with: it has one hash tag, so
+// that a Redis Cluster keeps them in one slot and sends the scripts there. Payloads are strings that Lua never decodes: its numbers would round an epoch.
 //
 //   {sshoal}:live:lives     zset  slave → end of its life, ms       {sshoal}:live:tunnels:<slave>  hash  holder → tunnel
 //   {sshoal}:live:links     hash  slave → "<since> <link>"          {sshoal}:live:slots:<slave>    zset  slots by their end
@@ -8,12 +8,10 @@
 //   {sshoal}:live:masters   zset  master → end of its life, ms      {sshoal}:live:infos            hash  master → what it shows
 // All of it is ephemeral: a master says again what it holds when Redis comes back without.
 
-export const PREFIX = '{sshoal}:live:'
-export const STREAM = `${PREFIX}stream`
 export const LIFE_MS = 10_000
 
 const COMMON = `
-local P = '${PREFIX}'
+local P = KEYS[1]
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local function tell(master, changes)

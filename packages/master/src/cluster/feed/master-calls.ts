@@ -4,7 +4,6 @@ import { errorText, SshoalError } from '@sshoal/shared'
 import type { Cluster, Redis } from 'ioredis'
 
 import type { FeedListener, SlaveRequest } from './cluster-feed.ts'
-import { PREFIX } from './feed-scripts.ts'
 
 interface Pending {
   resolve(answer: unknown): void
@@ -24,17 +23,19 @@ interface Call {
 
 export class MasterCalls {
   readonly #master: string
+  readonly #keys: string
   readonly #redis: Redis | Cluster
   readonly #pending = new Map<number, Pending>()
   #next = 1
 
-  constructor(master: string, redis: Redis | Cluster) {
+  constructor(master: string, redis: Redis | Cluster, keys: string) {
     this.#master = master
     this.#redis = redis
+    this.#keys = keys
   }
 
   channel(master = this.#master): string {
-    return `${PREFIX}calls:${master}`
+    return `${this.#keys}calls:${master}`
   }
 
   /** Rejects with LINK_LOST, LINK_DEADLINE or what the other side answered. */

@@ -17,7 +17,7 @@ import type {
   SlotCandidate,
 } from './cluster-feed.ts'
 import { scriptWords } from './feed-message.ts'
-import { APPLY, LIFE_MS, PREFIX, RENEW, RESERVE, STREAM } from './feed-scripts.ts'
+import { APPLY, LIFE_MS, RENEW, RESERVE } from './feed-scripts.ts'
 import { MasterCalls } from './master-calls.ts'
 import { SlotDesk } from './slot-desk.ts'
 
@@ -35,6 +35,8 @@ export type FeedRedis = Redis | Cluster
 
 export interface RedisFeedOptions {
   master: { id: string; version: string }
+  /** Of all keys, without braces (`--redis-prefix`). */
+  prefix: string
   /** A connection of its own at each call; commands fail within seconds while Redis is away, and nothing queues. */
   connect(): FeedRedis
   log: Log
@@ -50,6 +52,8 @@ export class RedisFeed implements ClusterFeed {
   readonly #calls: MasterCalls
   readonly #desk: SlotDesk
   readonly #startedAt = Date.now()
+  /** What the feed's keys begin with. */
+  readonly #keys: string
   #listener: FeedListener | undefined
   /** Links that this master registered, by slave: what `renew` keeps alive. */
   readonly #own = new Map<string, string>()
@@ -67,13 +71,16 @@ export class RedisFeed implements ClusterFeed {
 
   constructor(options: RedisFeedOptions) {
     this.#options = options
+    this.#keys = `{${options.prefix}}:live:`
     this.#redis = options.connect()
     this.#reader = options.connect()
     this.#ears = options.connect()
     for (const redis of [this.#redis, this.#reader, this.#ears])
       redis.on('error', (error) => options.log.debug({ err: error }, 'redis connection error'))
-    this.#calls = new MasterCalls(options.master.id, this.#redis)
-    this.#desk = new SlotDesk((words) => this.#redis.eval(RESERVE, 0, options.master.id, ...words))
+    this.#calls = new MasterCalls(options.master.id, this.#redis, this.#keys)
+    this.#desk = new SlotDesk((words) =>
+      this.#redis.eval(RESERVE, 1, this.#keys, options.master.id, ...words),
+    )
   }
 
   async start(listener: FeedListener): Promise<void> {
@@ -146,8 +153,8 @@ export class RedisFeed implements ClusterFeed {
     await Promise.race([
       this.#redis
         .multi()
-        .zrem(`${PREFIX}masters`, id)
-        .hdel(`${PREFIX}infos`, id)
+        .zrem(`${this.#keys}masters`, id)
+        .hdel(`${this.#keys}infos`, id)
         .exec()
         .catch(() => undefined),
       new Promise((resolve) => setTimeout(resolve, 500)),
@@ -161,12 +168,14 @@ export class RedisFeed implements ClusterFeed {
     this.#queue = []
     // Six words a change; a script of thousands would hold up everybody else.
     for (let start = 0; start < words.length; start += 6 * BATCH) {
-      this.#redis.eval(APPLY, 0, this.#options.master.id, ...words.slice(start, start + 6 * BATCH)).then(
-        (unknown) => {
-          if (Array.isArray(unknown) && unknown.length > 0) this.#sayAgain()
-        },
-        (error: unknown) => this.#lost(error),
-      )
+      this.#redis
+        .eval(APPLY, 1, this.#keys, this.#options.master.id, ...words.slice(start, start + 6 * BATCH))
+        .then(
+          (unknown) => {
+            if (Array.isArray(unknown) && unknown.length > 0) this.#sayAgain()
+          },
+          (error: unknown) => this.#lost(error),
+        )
     }
   }
 
@@ -223,12 +232,15 @@ export class RedisFeed implements ClusterFeed {
     const sweep = performance.now() > this.#noSweepUntil ? '1' : '0'
     const askedAt = Date.now()
     try {
-      const answer = (await this.#redis.eval(RENEW, 0, id, info, sweep, ...[...this.#own].flat())) as [
-        string,
-        string,
-        string[],
-        string[],
-      ]
+      const answer = (await this.#redis.eval(
+        RENEW,
+        1,
+        this.#keys,
+        id,
+        info,
+        sweep,
+        ...[...this.#own].flat(),
+      )) as [string, string, string[], string[]]
       const [seconds, micros, infos, missing] = answer
       const between = (askedAt + Date.now()) / 2
       this.#offsetMicros = Math.round(Number(seconds) * 1e6 + Number(micros) - between * 1_000)
@@ -242,7 +254,7 @@ export class RedisFeed implements ClusterFeed {
 
   /** Where the stream stands first, then what stands: a change in between is heard twice, which changes nothing. */
   async #resync(): Promise<void> {
-    const [last] = await this.#redis.xrevrange(STREAM, '+', '-', 'COUNT', 1)
+    const [last] = await this.#redis.xrevrange(`${this.#keys}stream`, '+', '-', 'COUNT', 1)
     this.#lastId = last?.[0] ?? '0-0'
     this.#lastSeq = last ? Number(fieldsOf(last[1]).s) : 0
     this.#listener?.onSnapshot(await this.#snapshot())
@@ -250,13 +262,13 @@ export class RedisFeed implements ClusterFeed {
 
   async #snapshot(): Promise<FeedSnapshot> {
     const [facts, links, status] = await Promise.all(
-      ['facts', 'links', 'status'].map((name) => this.#redis.hgetall(`${PREFIX}${name}`)),
+      ['facts', 'links', 'status'].map((name) => this.#redis.hgetall(`${this.#keys}${name}`)),
     )
     const slaves: FeedSnapshot['slaves'] = []
     for (const [slave, text] of Object.entries(facts ?? {})) {
       const { master, ...own } = JSON.parse(text) as SlaveFacts & { master: string }
       if (master === this.#options.master.id) continue
-      const tunnels = await this.#redis.hvals(`${PREFIX}tunnels:${slave}`)
+      const tunnels = await this.#redis.hvals(`${this.#keys}tunnels:${slave}`)
       slaves.push({
         slave,
         link: links?.[slave]?.split(' ')[1] ?? '',
@@ -282,7 +294,7 @@ export class RedisFeed implements ClusterFeed {
           'BLOCK',
           READ_BLOCK_MS,
           'STREAMS',
-          STREAM,
+          `${this.#keys}stream`,
           this.#lastId,
         )
         for (const [id, fields] of answer?.[0]?.[1] ?? [])
