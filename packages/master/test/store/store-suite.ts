@@ -1,6 +1,7 @@
 // What every store must do, whatever is underneath. Each implementation calls this with a way to open it again and again.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 
+import { exportStore, importStore } from '../../src/store/store-export.ts'
 import type { Change, RecordRef, Store } from '../../src/store/store.ts'
 
 export interface StoreFactory {
@@ -19,6 +20,12 @@ function put(
   rest: Pick<Change & { type: 'put' }, 'claims' | 'expect'> = {},
 ): Change {
   return { type: 'put', ref: ref(id), value, ...rest }
+}
+
+async function linesOf(store: Store): Promise<string[]> {
+  const lines: string[] = []
+  for await (const line of exportStore(store)) lines.push(line)
+  return lines
 }
 
 export function describeStore(name: string, make: () => Promise<StoreFactory>): void {
@@ -171,6 +178,125 @@ export function describeStore(name: string, make: () => Promise<StoreFactory>): 
         await expect(store.scan({ kind: 'device', after, limit: 1 })).rejects.toMatchObject({
           code: 'INVALID_CURSOR',
         })
+    })
+
+    it('keeps apart what only looks alike: NUL and control characters, and one name that begins another', async () => {
+      const ids = ['a', 'a\0', 'a\0b', 'a\x01', 'a\x01b', 'ab', 'ü', '\uffff', '😀']
+      for (const [n, id] of ids.entries())
+        await store.transact([
+          put(id, n, { claims: [{ index: 'mac', value: `${id}\0x` }], expect: 'absent' }),
+        ])
+      await store.transact([{ type: 'put', ref: ref('b', 'default\x01'), value: 1 }])
+      const { records } = await store.scan({ kind: 'device', project: 'default', limit: 100 })
+      const sorted = ids.toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+      expect(records.map(({ id }) => id)).toEqual(sorted)
+      for (const [n, id] of ids.entries()) {
+        expect((await store.get(ref(id)))?.value).toBe(n)
+        const found = await store.find('device', { index: 'mac', value: `${id}\0x` })
+        expect(found.map((record) => record.id)).toEqual([id])
+      }
+      const prefixed = await store.scan({ kind: 'device', project: 'default', prefix: 'a\0', limit: 100 })
+      expect(prefixed.records.map(({ id }) => id)).toEqual(['a\0', 'a\0b'])
+    })
+
+    it('is there, and accepting it changes nothing', async () => {
+      expect(store.state).toBe('ok')
+      const { id } = store
+      expect(await store.accept()).toBe(id)
+      expect(store.id).toBe(id)
+    })
+
+    it('exports one moment while others write, and an export says so when it is cut off', async () => {
+      const many = Array.from({ length: 1_200 }, (_, n) => put(`d${n}`, { n }))
+      await store.transact(many)
+      const lines = exportStore(store)
+      const read = [(await lines.next()).value ?? '']
+      await store.transact([{ type: 'remove', ref: ref('d1199') }, put('d0', 'later'), put('zzz', 'later')])
+      for await (const line of lines) read.push(line)
+      expect(read).toHaveLength(1_202)
+      expect(read.join('')).not.toContain('later')
+      expect(read.at(-1)).toBe('{"end":1200}')
+      const again = await linesOf(store)
+      expect(again.filter((line) => line.includes('later'))).toHaveLength(2)
+      await expect(importStore(store, read.slice(0, -1), { replace: true })).rejects.toMatchObject({
+        code: 'INVALID_EXPORT',
+      })
+      expect(await linesOf(store)).toEqual(again)
+    })
+
+    it('becomes what was exported, its id and claims included, and goes on from there', async () => {
+      const claims = [{ index: 'mac', value: 'm' }]
+      const everywhere = [{ index: 'port', value: 'eu:1', everywhere: true }]
+      await store.transact([
+        put('a', { deep: [1] }, { claims }),
+        { type: 'put', ref: ref('b', 'other', 'user'), value: 'ü', claims: everywhere },
+      ])
+      await store.nextInvalidation()
+      const { id } = store
+      const before = await store.get(ref('a'))
+      const lines = await linesOf(store)
+
+      await store.transact([
+        put('a', 2),
+        put('new', 1, { claims: [{ index: 'mac', value: 'n' }] }),
+        { type: 'put', ref: ref('x', 'default', 'lease'), value: 1 },
+      ])
+      const changed = await store.get(ref('a'))
+      const heard: string[] = []
+      store.onState((state, id) => heard.push(`${state} ${id}`))
+      await expect(importStore(store, lines)).rejects.toMatchObject({ code: 'STORE_NOT_EMPTY' })
+      expect((await store.get(ref('a')))?.value).toBe(2)
+      expect(await importStore(store, lines, { replace: true })).toBe(2)
+
+      expect(store.id).toBe(id)
+      expect(await store.get(ref('a'))).toEqual(before)
+      expect(await store.get(ref('new'))).toBeUndefined()
+      expect(await store.get(ref('x', 'default', 'lease'))).toBeUndefined()
+      expect((await store.scan({ kind: 'device', limit: 9 })).records).toHaveLength(1)
+      expect(await store.claims('device', 'mac')).toEqual([{ value: 'm', ref: ref('a') }])
+      expect(await store.claims('user', 'port')).toEqual([{ value: 'eu:1', ref: ref('b', 'other', 'user') }])
+      expect(await store.lastInvalidation()).toBeGreaterThan(1)
+      // What was read before the import does not pass for what is there now.
+      await store.transact([put('a', 3)])
+      expect((await store.get(ref('a')))?.version).toBeGreaterThan(changed?.version ?? Infinity)
+      expect(heard.every((text) => text === `ok ${id}`)).toBe(true)
+      await reopen()
+      expect((await store.get(ref('a')))?.value).toBe(3)
+    })
+
+    it('takes the id of an export from elsewhere, and says so', async () => {
+      const lines = await linesOf(store)
+      const other = lines.map((line) => line.replace(store.id, 'another-store'))
+      const heard: string[] = []
+      store.onState((state, id) => heard.push(`${state} ${id}`))
+      await importStore(store, other)
+      expect(store.id).toBe('another-store')
+      expect(heard).toEqual(['ok another-store'])
+      await reopen()
+      expect(store.id).toBe('another-store')
+    })
+
+    it('refuses what is no export, naming the line', async () => {
+      const good = ['{"sshoal":"store","schema":1,"id":"x","version":9,"invalidation":0}']
+      const record = (id: string, mac = id) =>
+        `{"kind":"device","project":"p","id":"${id}","version":1,"value":1,"claims":[{"index":"mac","value":"${mac}"}]}`
+      const cases: [string[], string, number][] = [
+        [[], 'INVALID_EXPORT', 0],
+        [['{}'], 'INVALID_EXPORT', 1],
+        [[...good, 'nonsense'], 'INVALID_EXPORT', 2],
+        [[...good, '{"kind":"device"}'], 'INVALID_EXPORT', 2],
+        [[...good, record('a'), record('a', 'b'), '{"end":2}'], 'INVALID_EXPORT', 3],
+        [[...good, record('a'), record('b', 'a'), '{"end":2}'], 'INVALID_EXPORT', 3],
+        [[...good, record('a'), '{"end":2}'], 'INVALID_EXPORT', 3],
+      ]
+      for (const [lines, code, line] of cases)
+        await expect(importStore(store, lines)).rejects.toMatchObject({ code, details: { line } })
+      const newer = ['{"sshoal":"store","schema":99,"id":"x","version":9,"invalidation":0}', '{"end":0}']
+      await expect(importStore(store, newer)).rejects.toMatchObject({
+        code: 'STORE_TOO_NEW',
+        message: expect.stringMatching(/schema 99/),
+      })
+      expect((await store.scan({ kind: 'device', limit: 9 })).records).toEqual([])
     })
 
     it('keeps what was written in the same tick as the close, and refuses what comes later', async () => {
