@@ -40,11 +40,11 @@ export async function startDeviceSsh(options: {
   const ssh = start(
     'ssh',
     [
-      ...['-F', 'none', '-N', '-T', '-i', keys.deviceKey, '-c', cipher, '-p', String(running.sshPorts[0])],
-      ...['-o', 'StrictHostKeyChecking=no', '-o', 'UserKnownHostsFile=/dev/null', '-o', 'IdentitiesOnly=yes'],
-      ...['-o', 'ExitOnForwardFailure=yes', '-o', 'LogLevel=ERROR', '-o', 'IdentityAgent=none'],
-      ...['-R', `${port}:127.0.0.1:${target.port}`, `${contender.user}@127.0.0.1`],
-    ],
+      ['-F', 'none', '-N', '-T', '-i', keys.deviceKey, '-c', cipher, '-p', String(running.sshPorts[0])],
+      ['-o', 'StrictHostKeyChecking=no', '-o', 'UserKnownHostsFile=/dev/null', '-o', 'IdentitiesOnly=yes'],
+      ['-o', 'ExitOnForwardFailure=yes', '-o', 'LogLevel=ERROR', '-o', 'IdentityAgent=none'],
+      ['-R', `${port}:127.0.0.1:${target.port}`, `${contender.user}@127.0.0.1`],
+    ].flat(),
     { logFile: join(folder, 'ssh.log') },
   )
   await listening(port)

@@ -91,7 +91,7 @@ class Lines {
     })
     void ended.then(() => {
       this.#ended = true
-      for (const next of this.#waiting.splice(0)) next(undefined)
+      for (const give of this.#waiting.splice(0)) give(undefined)
     })
   }
 

@@ -34,9 +34,9 @@ async function startSshoal(program: string, options: ContenderOptions): Promise<
     [
       program,
       'master',
-      ...['--listen', `127.0.0.1:${masterPort}`, '--data', data],
-      ...['--hook', join(benchFolder, 'hook.ts'), '--log-level', 'warn'],
-    ],
+      ['--listen', `127.0.0.1:${masterPort}`, '--data', data],
+      ['--hook', join(benchFolder, 'hook.ts'), '--log-level', 'warn'],
+    ].flat(),
     { logFile: log },
   )
   await listening(masterPort)
@@ -46,12 +46,12 @@ async function startSshoal(program: string, options: ContenderOptions): Promise<
     [
       program,
       'slave',
-      ...['--master', `http://127.0.0.1:${masterPort}`, '--token', token('slave-token')],
-      ...['--ssh-listen', `127.0.0.1:${sshPort}`, '--status-listen', `127.0.0.1:${statusPort}`],
-      ...['--forward-ports', FORWARD_PORTS, '--host-key', keys.hostKey, '--id', `slave-${sshPort}`],
-      ...(threads > 1 ? ['--workers', String(threads)] : []),
-      ...slaveFlags,
-    ],
+      ['--master', `http://127.0.0.1:${masterPort}`, '--token', token('slave-token')],
+      ['--ssh-listen', `127.0.0.1:${sshPort}`, '--status-listen', `127.0.0.1:${statusPort}`],
+      ['--forward-ports', FORWARD_PORTS, '--host-key', keys.hostKey, '--id', `slave-${sshPort}`],
+      threads > 1 ? ['--workers', String(threads)] : [],
+      slaveFlags,
+    ].flat(),
     { logFile: log },
   )
   const sshPorts = Array.from({ length: threads }, (_, i) => sshPort + i)

@@ -1,2 +1,191 @@
-import type { Work } from '../work.ts'
-export const plane: Work = { name: 'plane', title: 'plane', async run() {} }
+// The control plane: one master, 500 simulated slaves, 10,000 to 1,000,000 tunnels.
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+import { median } from '../figures.ts'
+import { benchFolder } from '../folders.ts'
+import { cpuDuring, memoryBytes, run, start, type Program } from '../process.ts'
+import { programs } from '../programs.ts'
+import { startSimulatedSlaves } from '../simulated-slaves.ts'
+import { listening, sleep, until } from '../wait.ts'
+import { takePort, type Bench, type Work } from '../work.ts'
+
+const SLAVES = 500
+
+interface Asked {
+  count: number
+  failed: number
+  seconds: number
+  p50: number
+  p99: number
+}
+
+async function ask(url: string, flags: string[]): Promise<Asked> {
+  return JSON.parse(await run(programs.visits, ['http', '-url', url, ...flags])) as Asked
+}
+
+function percentile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  return sorted[Math.floor(share * (sorted.length - 1))] ?? NaN
+}
+
+class Master {
+  readonly url: string
+  readonly #data: string
+  readonly #port: number
+  readonly #bench: Bench
+  #program: Program | undefined
+
+  constructor(bench: Bench) {
+    this.#bench = bench
+    this.#port = takePort()
+    this.url = `http://127.0.0.1:${this.#port}`
+    this.#data = join(bench.folder, `plane-${this.#port}`)
+  }
+
+  get pid(): number {
+    return this.#program?.pid ?? 0
+  }
+
+  async start(flags: string[] = []): Promise<void> {
+    this.#program = start(
+      'node',
+      [
+        this.#bench.program,
+        ['master', '--listen', `127.0.0.1:${this.#port}`, '--data', this.#data, '--log-level', 'warn'],
+        ['--hook', join(benchFolder, 'hook.ts'), ...flags],
+      ].flat(),
+      { logFile: join(this.#bench.folder, 'plane.log') },
+    )
+    await listening(this.#port)
+  }
+
+  kill(): Promise<void> {
+    return this.#program?.stop('SIGKILL') ?? Promise.resolve()
+  }
+
+  token(name: 'admin' | 'slave'): string {
+    return readFileSync(join(this.#data, `${name}-token`), 'utf8').trim()
+  }
+
+  async tunnels(): Promise<number> {
+    const headers = { authorization: `Bearer ${this.token('admin')}` }
+    const answer = await fetch(`${this.url}/cluster`, { headers })
+    return ((await answer.json()) as { totals: { tunnels: number } }).totals.tunnels
+  }
+
+  /** p99 in ms since the last call. */
+  async loopDelay(): Promise<number> {
+    const text = await (await fetch(`${this.url}/metrics`)).text()
+    return Number(/^nodejs_eventloop_lag_p99_seconds(?:\{[^}]*\})? (\S+)/m.exec(text)?.[1] ?? NaN) * 1_000
+  }
+}
+
+const UNLIMITED = ['--connect-rate', '1000000', '--connect-burst', '10000000']
+
+export const plane: Work = {
+  name: 'plane',
+  title: `Control plane: one master, ${SLAVES} simulated slaves, up to 1,000,000 tunnels`,
+  async run(bench) {
+    const { figures, full } = bench
+    const say = (text: string): void => bench.say(text)
+    const sizes = full ? [10_000, 50_000, 100_000, 250_000, 500_000, 1_000_000] : [10_000, 100_000, 1_000_000]
+    const seconds = full ? 10 : 4
+    const add = (metric: string, unit: string, value: number, work = 'plane'): void =>
+      figures.add(work, 'sshoal', metric, unit, value)
+    const master = new Master(bench)
+    await master.start(UNLIMITED)
+    const slaves = await startSimulatedSlaves()
+    const load = (path: string, more: string[]): Promise<Asked> =>
+      ask(`${master.url}${path}`, ['-token', master.token('admin'), '-seconds', String(seconds), ...more])
+    try {
+      const first = (sizes[0] ?? 0) / SLAVES
+      const empty = memoryBytes(master.pid)
+      const token = master.token('slave')
+      await slaves.do({ type: 'join', url: master.url, token, slaves: SLAVES, tunnels: first })
+      for (const size of sizes) {
+        await slaves.do({ type: 'grow', tunnels: size / SLAVES })
+        await until(`${size} tunnels`, async () => (await master.tunnels()) === size, 240_000, 100)
+        await sleep(2_000)
+        const at = `plane at ${size}`
+        add('memory of the master', 'MB', memoryBytes(master.pid) / 1e6, at)
+        const cluster = await load('/cluster', ['-c', '2', '-rate', '20'])
+        add('GET /cluster p50', 'ms', cluster.p50, at)
+        add('GET /cluster p99', 'ms', cluster.p99, at)
+        const page = await load('/cluster/tunnels?limit=100', ['-c', '2', '-rate', '20'])
+        add('GET /cluster/tunnels p50', 'ms', page.p50, at)
+        add('GET /cluster/tunnels p99', 'ms', page.p99, at)
+        const groups = { master: [master.pid] }
+        const slots = await cpuDuring(groups, () => load('/connect', ['-c', '32', '-sources', '32']))
+        add('slots', '1/s', slots.result.count / slots.result.seconds, at)
+        add('slots, master busy', 'share of a core', (slots.cpu.master ?? 0) / slots.seconds, at)
+        add('CPU per slot', 'µs', ((slots.cpu.master ?? 0) / slots.result.count) * 1e6, at)
+        if (slots.result.failed > 0) add('slots refused', '', slots.result.failed, at)
+        const steady = await load('/connect', ['-c', '32', '-sources', '32', '-rate', '5000'])
+        add('slots p99 at 5,000/s', 'ms', steady.p99, at)
+        say(
+          `  ${size} tunnels: ${Math.round(slots.result.count / slots.result.seconds)} slots/s, p99 ${steady.p99.toFixed(1)} ms at 5,000/s, ` +
+            `/cluster p99 ${cluster.p99.toFixed(1)} ms, page p99 ${page.p99.toFixed(1)} ms, ${(memoryBytes(master.pid) / 1e6).toFixed(0)} MB`,
+        )
+      }
+      const size = sizes.at(-1) ?? 0
+      add('memory per tunnel', 'bytes', (memoryBytes(master.pid) - empty) / size)
+
+      const one = await slaves.do({ type: 'again', slaves: full ? 50 : 20 })
+      add(`re-announcement of ${size / SLAVES} tunnels, p50`, 'ms', median(one.took))
+      add(`re-announcement of ${size / SLAVES} tunnels, p99`, 'ms', percentile(one.took, 0.99))
+      say(`  one slave comes back within ${median(one.took).toFixed(0)} ms`)
+
+      await master.loopDelay()
+      const churn = await cpuDuring({ master: [master.pid], load: [slaves.pid] }, () =>
+        slaves.do({ type: 'churn', changes: 5_000, seconds: full ? 30 : 10 }),
+      )
+      add('churn told', '1/s', churn.result.changes / churn.seconds)
+      add('churn of 5,000/s, master busy', 'share of a core', (churn.cpu.master ?? 0) / churn.seconds)
+      add('churn of 5,000/s, load busy', 'share of a core', (churn.cpu.load ?? 0) / churn.seconds)
+      add('churn of 5,000/s, event loop delay p99', 'ms', await master.loopDelay())
+      await until('the view after churn', async () => (await master.tunnels()) === size, 60_000, 100)
+      say(`  churn: master ${(((churn.cpu.master ?? 0) / churn.seconds) * 100).toFixed(0)} % of a core`)
+
+      await master.kill()
+      await master.start(UNLIMITED)
+      const back = await cpuDuring({ master: [master.pid], load: [slaves.pid] }, async () => {
+        const answer = await slaves.do({ type: 'back' })
+        await until(`${size} tunnels`, async () => (await master.tunnels()) === size, 60_000, 20)
+        return answer
+      })
+      add(`all ${size} back after a restart`, 's', back.seconds)
+      add('restart: links ended as silent', '', back.result.silent)
+      add('restart: event loop delay p99', 'ms', await master.loopDelay())
+      add('restart: master busy', 'share of a core', (back.cpu.master ?? 0) / back.seconds)
+      add('restart: load busy', 'share of a core', (back.cpu.load ?? 0) / back.seconds)
+      add('memory of the master after it', 'MB', memoryBytes(master.pid) / 1e6)
+      say(`  all back after ${back.seconds.toFixed(1)} s, ${back.result.silent} links went silent`)
+    } finally {
+      slaves.stop()
+      await master.kill()
+    }
+    await shippedLimits(bench)
+  },
+}
+
+/** One source against the limits as they are shipped: a burst of 1,000, then 100 a second. */
+async function shippedLimits(bench: Bench): Promise<void> {
+  const master = new Master(bench)
+  await master.start()
+  const slaves = await startSimulatedSlaves()
+  const token = master.token('slave')
+  await slaves.do({ type: 'join', url: master.url, token, slaves: 10, tunnels: 10 })
+  const asked = await ask(`${master.url}/connect`, ['-c', '8', '-seconds', '3'])
+  const given = asked.count - asked.failed
+  bench.figures.add('plane', 'sshoal', 'one source, shipped limits: slots in 3 s', '', given)
+  bench.figures.add(
+    'plane',
+    'sshoal',
+    'one source, shipped limits: answers',
+    '1/s',
+    asked.count / asked.seconds,
+  )
+  slaves.stop()
+  await master.kill()
+}
