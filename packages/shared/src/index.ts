@@ -34,6 +34,9 @@ export {
   Hello,
   Holder,
   Identity,
+  LeaseAnswer,
+  LeaseGrant,
+  LeaseQuestion,
   MAX_FRAME_BYTES,
   masterRequests,
   PING_EVERY_MS,
@@ -55,6 +58,7 @@ export {
   parsePublicKeyLine,
   type SshPublicKey,
 } from './ssh-public-key.ts'
+export { makeSshKeyPair, openSshPrivateKey, type SshKeyPair } from './ssh-key-pair.ts'
 export { verifySignature } from './ssh-signature.ts'
 export { WireError, WireReader, message, mpint, string, uint32 } from './ssh-wire.ts'
 export { compileSpeech, Wire, type CompiledSpeech, type Speech, type WireOptions } from './wire.ts'

@@ -77,6 +77,8 @@ export const DeviceRole = Type.Object({
   keepaliveMs: Type.Optional(Count),
   /** ms since 1970. */
   expiresAt: Type.Optional(Count),
+  /** Of a lease: how long it still lasts, ms. Clocks differ; spans do not. */
+  remainingMs: Type.Optional(Count),
   details: Type.Optional(Details),
 })
 export type DeviceRole = Static<typeof DeviceRole>
@@ -126,6 +128,37 @@ export type AdmitAnswer = Static<typeof AdmitAnswer>
 /** A port of this slave that only its holder may get. */
 export const FixedPort = Type.Object({ ...Holder.properties, port: Port })
 export type FixedPort = Static<typeof FixedPort>
+
+/** A lease as its slave keeps it: a key that opens one port, until the time is over by the slave's own monotonic clock. */
+export const LeaseGrant = Type.Object({
+  project: Name,
+  device: Name,
+  lease: Name,
+  fingerprint: Type.String({ maxLength: 100 }),
+  port: Port,
+  remainingMs: Count,
+})
+export type LeaseGrant = Static<typeof LeaseGrant>
+
+export const LeaseQuestion = Type.Object({
+  project: Name,
+  device: Name,
+  lease: Name,
+  fingerprint: Type.String({ maxLength: 100 }),
+  remainingMs: Count,
+  /** Exactly this one; else any that is free. */
+  port: Type.Optional(Port),
+  /** A lease of the same device that ends with this one: where no other port is free, its port is. */
+  replaces: Type.Optional(Name),
+})
+export type LeaseQuestion = Static<typeof LeaseQuestion>
+
+/** `refused`: NO_PORT, PORT_TAKEN, PORT_OUT_OF_RANGE or DRAINING. */
+export const LeaseAnswer = Type.Union([
+  Type.Object({ outcome: Type.Literal('granted'), port: Port }),
+  Type.Object({ outcome: Type.Literal('refused'), code: Name, reason: Text }),
+])
+export type LeaseAnswer = Static<typeof LeaseAnswer>
 
 const HostKey = Type.Object({ algorithm: Name, publicKey: Type.String({ maxLength: 16_384 }) })
 
@@ -215,6 +248,8 @@ export const masterNotices = {
     seenAddress: Type.String({ maxLength: 100 }),
     invalidation: Type.Object({ store: Name, number: Count }),
     fixedPorts: Type.Array(FixedPort),
+    /** All leases of this slave; one that is not named is over. Missing: this master knows no leases. */
+    leases: Type.Optional(Type.Array(LeaseGrant)),
     /** Tunnels that lost to a newer one elsewhere while the slave was away. */
     lost: Type.Array(Type.Object({ ...Holder.properties, epoch: Epoch, reason: Text })),
   }),
@@ -242,6 +277,13 @@ export const masterRequests = {
       fingerprints: Type.Union([Type.Null(), Type.Array(Name, { maxItems: 10_000 })]),
     }),
     answer: Type.Object({ cut: Count }),
+  },
+  /** Makes a lease, or gives one that stands another time. The slave chooses the port: only it knows which are free. */
+  lease: { question: LeaseQuestion, answer: LeaseAnswer },
+  /** Ends a lease in one step: its key is refused, its tunnel cut, its port free. */
+  unlease: {
+    question: Type.Object({ lease: Name, code: Name, reason: Text }),
+    answer: Type.Object({ cut: Type.Boolean() }),
   },
   drain: {
     question: Type.Object({ overMs: Count }),

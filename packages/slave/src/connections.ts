@@ -51,6 +51,11 @@ export class Connections {
     this.#count()
   }
 
+  /** Those that came in with this key. */
+  ofKey(fingerprint: string): DeviceConnection[] {
+    return [...(this.#byKey.get(fingerprint) ?? [])]
+  }
+
   /** Asks again about all connections of these keys (null: all); resolves with how many were cut. */
   async recheck(fingerprints: readonly string[] | null): Promise<number> {
     const found =

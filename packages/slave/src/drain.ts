@@ -1,5 +1,6 @@
 // Moves the devices of a slave away: those without visits first, spread over the time; those with visits when they are
-// quiet, at the latest when the time is over. A device that is cut reads that it should ask the master again.
+// quiet, at the latest when the time is over. A device that is cut reads that it should ask the master again. A lease has
+// no other slave to go to: its tunnel stays until the end of the time.
 import { refusalText } from './refusal.ts'
 import type { LiveTunnel } from './tunnel.ts'
 import type { Tunnels } from './tunnels.ts'
@@ -10,7 +11,9 @@ const TICK_MS = 100
 /** Resolves when no tunnel is left, or at `stop`, which leaves those that are still up alone. */
 export function drainTunnels(tunnels: Tunnels, overMs: number): { done: Promise<void>; stop(): void } {
   const startedAt = performance.now()
-  const waiting = [...tunnels.values()].sort((a, b) => a.visits.count - b.visits.count)
+  const waiting = [...tunnels.values()]
+    .filter(({ facts }) => facts.holder.lease === undefined)
+    .sort((a, b) => a.visits.count - b.visits.count)
   const total = waiting.length
   let timer: NodeJS.Timeout | undefined
   let stopped = (): void => {}

@@ -15,6 +15,17 @@ export interface LiveForward {
   close(): void
 }
 
+/** Whether listen(2) works there now; any error means no. */
+export async function canListen(address: string, port: number): Promise<boolean> {
+  const server = createServer()
+  const listening = await new Promise<boolean>((resolve) => {
+    server.once('error', () => resolve(false))
+    server.listen({ host: address, port, exclusive: true }, () => resolve(true))
+  })
+  if (listening) await new Promise<void>((resolve) => server.close(() => resolve()))
+  return listening
+}
+
 const LOWEST_BOUND_PORT = 1_024
 
 /** Design, "SSH behaviour": `-R 0` or a port in the range, on no address, `*`, `localhost` or an IP, is bound; all else is named. */

@@ -4,6 +4,7 @@ import { errorText, holderKey, type Holder } from '@sshoal/shared'
 
 import type { DeviceConnection } from './device-connection.ts'
 import { BoundForward, forwardName, isBound, NamedForward, type LiveForward } from './forward.ts'
+import { leaseRefusal } from './leases.ts'
 import type { Refusal } from './refusal.ts'
 import type { ForwardRequest } from './ssh2/index.ts'
 import { LiveTunnel } from './tunnel.ts'
@@ -41,6 +42,10 @@ export async function openForward(connection: DeviceConnection, request: Forward
   }
   const forward = bound ? await listen(connection, tunnel, holder, request) : nameIt(tunnel, request)
   if ('code' in forward) return { outcome: 'refused', refusal: forward }
+  if (leaseIsOver(connection)) {
+    forward.close()
+    return refused('LEASE_EXPIRED', 'the time of this lease is over')
+  }
   if (connection.ssh.socket.destroyed || tunnel.ended !== undefined) {
     // T098: it dropped while we worked; nothing may remain.
     forward.close()
@@ -61,6 +66,11 @@ export async function openForward(connection: DeviceConnection, request: Forward
   return { outcome: 'opened', port: forward.shown.port }
 }
 
+/** It may end while its forward is being made, or between login and forward. */
+function leaseIsOver({ parts, role }: DeviceConnection): boolean {
+  return role?.lease !== undefined && !parts.leases.stands(role.lease)
+}
+
 function refused(code: string, reason: string): { outcome: 'refused'; refusal: Refusal } {
   return { outcome: 'refused', refusal: { code, reason } }
 }
@@ -74,10 +84,14 @@ function check(
   const { parts, role, tunnel } = connection
   const most = role?.maxForwards ?? parts.settings.maxForwards
   const standing = tunnel?.forwards ?? []
+  if (leaseIsOver(connection)) return { code: 'LEASE_EXPIRED', reason: 'the time of this lease is over' }
+  const wrong = role && leaseRefusal(role, request, bound)
+  if (wrong) return wrong
   if (standing.length >= most)
     return { code: 'TOO_MANY_FORWARDS', reason: `at most ${most} forwards per tunnel` }
   if (!tunnel && !parts.tunnels.of(holder)) {
-    if (parts.draining)
+    // A lease has no other slave to go to.
+    if (parts.draining && role?.lease === undefined)
       return { code: 'DRAINING', reason: 'this slave is being drained; ask the master for another' }
     if (parts.tunnels.size >= parts.capacity)
       return { code: 'SLAVE_FULL', reason: 'this slave is full; ask the master for another' }
@@ -89,7 +103,7 @@ function check(
       : parts.ports.refusal(request.bindPort, holderKey(holder))
     return code && { code, reason: portReason(code, request.bindPort) }
   }
-  if (parts.ports.inUse >= parts.ports.size && !parts.tunnels.of(holder))
+  if (parts.ports.inUse >= parts.ports.size && role?.lease === undefined && !parts.tunnels.of(holder))
     return { code: 'PORTS_EXHAUSTED', reason: 'no port of this slave is free' }
   return undefined
 }
@@ -195,7 +209,10 @@ async function listen(
       lost.add(port)
       parts.log.warn({ port, err: error }, 'cannot listen on a port of the range')
       if (fixed !== undefined || (error as NodeJS.ErrnoException).code !== 'EADDRINUSE')
-        return { code: 'LISTEN_FAILED', reason: `port ${port} cannot be opened: ${errorText(error)}` }
+        return {
+          code: 'LISTEN_FAILED',
+          reason: `port ${port} cannot be opened: ${errorText(error)}${role?.lease === undefined ? '' : '; ask for a new lease'}`,
+        }
     }
   }
   return { code: 'PORTS_EXHAUSTED', reason: 'the ports of this slave are held by other programs' }

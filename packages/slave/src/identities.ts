@@ -10,6 +10,8 @@ import {
 } from '@sshoal/shared'
 import { LRUCache } from 'lru-cache'
 
+import type { Leases } from './leases.ts'
+
 const MAX_KEYS = 200_000
 /** How often an ask is repeated because its key was invalidated meanwhile. */
 const MAX_ROUNDS = 3
@@ -30,6 +32,8 @@ export type Recognition =
 export interface IdentitiesOptions {
   /** Asks the master; rejects when there is none. */
   ask(question: WhoQuestion): Promise<WhoAnswer>
+  /** Keys of leases: this slave knows them by itself, and nobody needs to be asked. */
+  leases?: Pick<Leases, 'identityOf' | 'refusalOf' | 'learn'>
   log: Log
 }
 
@@ -54,6 +58,8 @@ export class Identities {
   /** Never rejects. */
   async who(question: WhoQuestion, options: { fresh?: boolean } = {}): Promise<Recognition> {
     const fingerprint = fingerprintOf(Buffer.from(question.publicKey, 'base64'))
+    const lease = this.#options.leases?.identityOf(fingerprint)
+    if (lease) return { outcome: 'known', identity: lease }
     const remembered = this.#remembered(fingerprint, question)
     if (
       remembered &&
@@ -65,6 +71,10 @@ export class Identities {
       return { outcome: 'known', identity: remembered.identity }
     }
     const answer = await this.#ask(fingerprint, question)
+    if (answer.outcome === 'known') return answer
+    const over = this.#options.leases?.refusalOf(fingerprint)
+    if (over && (answer.outcome === 'outage' || answer.code === 'KEY_UNKNOWN'))
+      return { outcome: 'refused', ...over }
     if (answer.outcome !== 'outage') return answer
     this.counters.outages++
     // Looked up again: an invalidation may have come while we asked, and then nothing stale may count.
@@ -101,7 +111,10 @@ export class Identities {
         // A refusal ends what was known before: it must not come back as a stale answer.
         if (answer.outcome === 'refused') this.#forget(fingerprint, question)
         if (answer.outcome !== 'known') return answer
-        if (asking.invalidated === before) this.#remember(fingerprint, question, answer)
+        // A lease is kept with the leases, whose clock ends it; a remembered answer would outlive it.
+        if (answer.identity.device?.lease !== undefined)
+          this.#options.leases?.learn(answer.identity.device, fingerprint)
+        else if (asking.invalidated === before) this.#remember(fingerprint, question, answer)
         return { outcome: 'known', identity: answer.identity }
       }
     } catch (error) {

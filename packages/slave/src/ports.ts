@@ -9,6 +9,8 @@ export type PortRefusal = 'PORT_IN_USE' | 'PORT_RESERVED' | 'PORT_OUT_OF_RANGE'
 export class Ports {
   readonly range: PortRange
   readonly #holders = new Map<number, string>()
+  /** Leased ports are their lease's, whoever they are fixed for otherwise. */
+  readonly #leased = new Map<number, string>()
   #fixed = new Map<number, string>()
 
   constructor(range: PortRange) {
@@ -32,9 +34,29 @@ export class Ports {
     this.#fixed = new Map(owners)
   }
 
+  /** Nobody has it, and it is kept for nobody. */
+  isFree(port: number): boolean {
+    return this.contains(port) && !this.#holders.has(port) && !this.#reserved(port)
+  }
+
+  /** Keeps a free port for a lease; false: it is not free. `force`: also where somebody still has it. */
+  lease(port: number, holder: string, { force = false } = {}): boolean {
+    if (!force && !this.isFree(port)) return false
+    this.#leased.set(port, holder)
+    return true
+  }
+
+  unlease(port: number, holder: string): void {
+    if (this.#leased.get(port) === holder) this.#leased.delete(port)
+  }
+
+  #reserved(port: number): boolean {
+    return this.#leased.has(port) || this.#fixed.has(port)
+  }
+
   /** The fixed port of this very number is the holder's, or nobody's. */
   #mayTake(port: number, holder: string): boolean {
-    const owner = this.#fixed.get(port)
+    const owner = this.#leased.get(port) ?? this.#fixed.get(port)
     return owner === undefined || owner === holder
   }
 
@@ -59,7 +81,7 @@ export class Ports {
     const start = hash(holder, ordinal) % size
     for (let step = 0; step < size; step++) {
       const port = this.range.first + ((start + step) % size)
-      if (this.#holders.has(port) || this.#fixed.has(port) || except?.has(port)) continue
+      if (this.#holders.has(port) || this.#reserved(port) || except?.has(port)) continue
       this.#holders.set(port, holder)
       return port
     }

@@ -4,6 +4,7 @@ import type { AdmitAnswer, AdmitQuestion, Log } from '@sshoal/shared'
 import type { Connections } from './connections.ts'
 import type { Identities } from './identities.ts'
 import type { Keepalive } from './keepalive.ts'
+import type { Leases } from './leases.ts'
 import type { MasterLink } from './master-link.ts'
 import type { SlaveMetrics } from './metrics.ts'
 import type { SlaveSettings } from './options.ts'
@@ -17,6 +18,7 @@ export interface SlaveParts {
   readonly settings: SlaveSettings
   readonly capacity: number
   readonly identities: Identities
+  readonly leases: Leases
   readonly tunnels: Tunnels
   readonly ports: Ports
   readonly connections: Connections

@@ -21,9 +21,11 @@ import { descriptorLimit, effectiveCapacity } from './descriptors.ts'
 import { DeviceConnection } from './device-connection.ts'
 import { drainTunnels } from './drain.ts'
 import { EpochClock } from './epoch.ts'
+import { canListen } from './forward.ts'
 import { loadHostKeys } from './host-keys.ts'
 import { Identities } from './identities.ts'
 import { Keepalive } from './keepalive.ts'
+import { Leases } from './leases.ts'
 import { MasterLink } from './master-link.ts'
 import { SlaveMetrics } from './metrics.ts'
 import type { SlaveSettings } from './options.ts'
@@ -111,8 +113,20 @@ export async function startSlave(settings: SlaveSettings, { log: baseLog }: { lo
     // A proxy is nobody's address: what it sends of its own (LOCAL, UNKNOWN) must not shut out all behind it.
     exempt: new AddressSet([...settings.penaltyExempt, ...settings.proxyProtocol]),
   })
+  const leases = new Leases({
+    ports,
+    canListen: (port) => canListen(settings.forwardAddress, port),
+    cut: ({ lease, fingerprint }, refusal) => {
+      const ended = connections.ofKey(fingerprint).filter(({ role }) => role?.lease === lease)
+      for (const connection of ended) connection.end(refusal)
+      return ended.length > 0
+    },
+    draining: () => draining !== undefined || closing !== undefined,
+    log,
+  })
   const identities = new Identities({
     ask: (question) => link.request('who', question, WHO_DEADLINE_MS),
+    leases,
     log,
   })
   let draining: { done: Promise<void>; stop(): void } | undefined
@@ -124,6 +138,7 @@ export async function startSlave(settings: SlaveSettings, { log: baseLog }: { lo
     settings,
     capacity,
     identities,
+    leases,
     tunnels,
     ports,
     connections,
@@ -196,6 +211,7 @@ export async function startSlave(settings: SlaveSettings, { log: baseLog }: { lo
     onWelcome: (welcome) => {
       epochs.set(welcome.nowMicros)
       setFixedPorts(welcome.fixedPorts)
+      if (welcome.leases) leases.replaceAll(welcome.leases)
       for (const { reason, epoch, ...holder } of welcome.lost) {
         const tunnel = tunnels.of(holder)
         if (tunnel && tunnel.epoch <= epoch) tunnels.cut(tunnel, reason, 'taken-over')
@@ -230,6 +246,8 @@ export async function startSlave(settings: SlaveSettings, { log: baseLog }: { lo
         identities.invalidate(affected)
         return { cut: await connections.recheck(affected) }
       },
+      lease: (question) => leases.grant(question),
+      unlease: ({ lease, ...refusal }) => Promise.resolve({ cut: leases.end(lease, refusal) }),
       drain: ({ overMs }) => {
         const count = tunnels.size
         // A slave that stops drains already, and not for as long as somebody may ask now.
@@ -286,6 +304,7 @@ export async function startSlave(settings: SlaveSettings, { log: baseLog }: { lo
     } catch (error) {
       listeners.close()
       link.close('start failed')
+      leases.close()
       clearInterval(statusTimer)
       keepalive.close()
       throw new SshoalError(
@@ -319,6 +338,7 @@ export async function startSlave(settings: SlaveSettings, { log: baseLog }: { lo
       connection.end({ code: 'DRAINING', reason: 'this slave stops; ask the master for another' })
     await gone(connections)
     keepalive.close()
+    leases.close()
     await statusServer?.close()
     log.info('slave stopped')
   }

@@ -37,6 +37,7 @@ beforeEach(async () => {
     settings: { forwardAddress: '127.0.0.1', maxVisits: 10, ...settings },
     capacity: 10,
     tunnels: test.tunnels,
+    leases: { stands: () => true },
     ports,
     metrics: test.metrics,
     log,

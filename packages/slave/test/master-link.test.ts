@@ -33,6 +33,8 @@ function startLink(urls: string[], more: Partial<MasterLinkOptions> = {}): Maste
       yield: () => Promise.resolve({ cut: true, contested: false }),
       probe: () => Promise.resolve({ alive: true }),
       invalidate: () => Promise.resolve({ cut: 0 }),
+      lease: () => Promise.resolve({ outcome: 'granted', port: 20_000 }),
+      unlease: () => Promise.resolve({ cut: false }),
       drain: () => Promise.resolve({ tunnels: 0 }),
     },
     onWelcome: () => {},

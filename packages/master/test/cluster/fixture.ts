@@ -277,6 +277,8 @@ export function openSlaveEnd(url: string, id: string, script: SlaveScript = {}):
       yield: noted('yield', { cut: true, contested: false }),
       probe: noted('probe', { alive: true }),
       invalidate: noted('invalidate', { cut: 0 }),
+      lease: noted('lease', { outcome: 'granted', port: 20_000 } as const),
+      unlease: noted('unlease', { cut: false }),
       drain: noted('drain', { tunnels: 0 }),
       ...script.requests,
     },

@@ -1,11 +1,13 @@
 // Host keys: parsed once, kept as KeyObjects, used to sign key exchanges and, by the layers above, to prove who a slave
 // is. ssh2 parses the PEM again at every signature, 0.9 ms each; its key exchange accepts any object with these methods.
-import { createPrivateKey, generateKeyPairSync, randomBytes, sign } from 'node:crypto'
+import { createPrivateKey, generateKeyPairSync, sign } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
+
+import { openSshPrivateKey } from '@sshoal/shared'
 
 import { library } from './library.ts'
 import type { LibraryHostKey, ParsedKey } from './library.ts'
-import { mpint, string, uint32 } from './wire.ts'
+import { mpint, string } from './wire.ts'
 
 /** A private key text that cannot serve as a host key. */
 export class HostKeyError extends Error {
@@ -71,30 +73,11 @@ export function hostKeysByAlgorithm(privateKeyTexts: string[]): Record<string, H
   return keys
 }
 
-/** OpenSSH's own format (PROTOCOL.key), the only one in which its tools read ed25519 before 9.6. */
-function openSshText(publicKey: Buffer, seed: Buffer): string {
-  const type = 'ssh-ed25519'
-  const wire = Buffer.concat([string(type), string(publicKey)])
-  const check = randomBytes(4)
-  const secret = [check, check, wire, string(Buffer.concat([seed, publicKey])), string('')]
-  const length = secret.reduce((sum, part) => sum + part.length, 0)
-  const padding = Buffer.from([1, 2, 3, 4, 5, 6, 7].slice(0, (8 - (length % 8)) % 8))
-  const container = Buffer.concat([
-    Buffer.from('openssh-key-v1\0'),
-    ...['none', 'none', ''].map((field) => string(field)),
-    uint32(1),
-    string(wire),
-    string(Buffer.concat([...secret, padding])),
-  ])
-  const lines = container.toString('base64').match(/.{1,70}/g) ?? []
-  return ['-----BEGIN OPENSSH PRIVATE KEY-----', ...lines, '-----END OPENSSH PRIVATE KEY-----', ''].join('\n')
-}
-
 /** A new private key as text that ssh-keygen reads. ssh2's own generator writes a malformed key now and then. */
 export function generateHostKey(type: 'ed25519' | 'ecdsa' | 'rsa'): string {
   if (type === 'ed25519') {
     const { d = '', x = '' } = generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' })
-    return openSshText(Buffer.from(x, 'base64url'), Buffer.from(d, 'base64url'))
+    return openSshPrivateKey(Buffer.from(x, 'base64url'), Buffer.from(d, 'base64url'))
   }
   if (type === 'ecdsa') {
     const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
