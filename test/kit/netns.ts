@@ -1,6 +1,8 @@
 // Hosts with addresses of their own on one switch, made of network namespaces. Everything, the switch and
 // the cables too, lies in namespaces of this network, so the machine's own network stays as it is.
 
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+
 import { entrust } from './caretaker.ts'
 import { atEnd } from './ending.ts'
 import { run, type Ran, type RunOptions } from './run.ts'
@@ -8,6 +10,8 @@ import { run, type Ran, type RunOptions } from './run.ts'
 export interface NetworkOptions {
   /** Name of each host and its addresses with prefix: `['10.77.0.1/24', 'fd77::1/64']`. */
   hosts: Record<string, string[]>
+  /** Names that every host knows, each with its address. */
+  names?: Record<string, string>
 }
 
 export interface Network {
@@ -42,6 +46,19 @@ async function addNamespace(name: string): Promise<() => void> {
   return release
 }
 
+/** `ip netns exec` lays what lies here over /etc. */
+function knowNames(namespace: string, known: Record<string, string>): () => void {
+  const folder = `/etc/netns/${namespace}`
+  const release = entrust(`rm -rf '${folder}'`)
+  mkdirSync(folder, { recursive: true })
+  const lines = Object.entries({ localhost: '127.0.0.1', ...known }).map(([name, at]) => `${at} ${name}\n`)
+  writeFileSync(`${folder}/hosts`, lines.join(''))
+  return () => {
+    rmSync(folder, { recursive: true, force: true })
+    release()
+  }
+}
+
 async function removeNamespace(name: string): Promise<void> {
   const inside = await run('ip', ['netns', 'pids', name])
   const pids = inside.stdout.split('\n').filter((pid) => pid !== '')
@@ -49,7 +66,7 @@ async function removeNamespace(name: string): Promise<void> {
   await run('ip', ['netns', 'del', name])
 }
 
-export async function createNetwork({ hosts }: NetworkOptions): Promise<Network> {
+export async function createNetwork({ hosts, names: known = {} }: NetworkOptions): Promise<Network> {
   if (process.getuid?.() !== 0) throw new Error('network namespaces need root: run the tests as root')
   const prefix = `sshoal-${process.pid}-${++networks}`
   const made: [string, () => void][] = []
@@ -79,6 +96,7 @@ export async function createNetwork({ hosts }: NetworkOptions): Promise<Network>
   await ip('-n', hub, 'link', 'set', 'br0', 'up')
   for (const host of names) {
     await make(netns(host))
+    if (Object.keys(known).length > 0) atEnd(knowNames(netns(host), known))
     const cable = ['type', 'veth', 'peer', 'name', 'eth0', 'address', mac(host), 'netns', netns(host)]
     await ip('-n', hub, 'link', 'add', port(host), ...cable)
     await ip('-n', hub, 'link', 'set', port(host), 'master', 'br0', 'up')
