@@ -15,6 +15,8 @@ import { WireError, message } from './wire.ts'
 
 /** Unsent bytes; the later limit is the server's setting. */
 const MAX_UNSENT_BEFORE_LOGIN = 256 * 1024
+/** What a client needs for a login with all its tries is a tenth of this; a flood of messages to be ignored is not. */
+const MAX_RECEIVED_BEFORE_LOGIN = 512 * 1024
 /** How long the peer has to read our DISCONNECT and to close. */
 const LINGER_MS = 1000
 
@@ -50,6 +52,7 @@ export class Transport {
   #protocol: Protocol
   #ended = false
   #outbox: Outbox
+  #receivedBeforeLogin = 0
   #identified = false
   #exchanges: KeyExchanges
   /** Of messages that wait for the end of a key exchange. */
@@ -178,6 +181,13 @@ export class Transport {
   #onData(chunk: Buffer): void {
     this.lastHeardAt = performance.now()
     if (this.#ended) return
+    if (!this.loggedIn) {
+      this.#receivedBeforeLogin += chunk.length
+      if (this.#receivedBeforeLogin > MAX_RECEIVED_BEFORE_LOGIN) {
+        this.destroy({ code: 'BUFFER_LIMIT', message: 'too much data before the login' })
+        return
+      }
+    }
     this.#exchanges.count(chunk.length)
     try {
       this.#protocol.parse(chunk, 0, chunk.length)
