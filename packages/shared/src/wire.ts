@@ -9,8 +9,10 @@ import type { Log } from './log.ts'
 import type { Catalogue, Notices } from './protocol.ts'
 import { MAX_FRAME_BYTES, PING_EVERY_MS, REQUEST_DEADLINE_MS, SILENT_AFTER_MS } from './protocol.ts'
 import { errorText, SshoalError } from './sshoal-error.ts'
+import { Turns } from './turns.ts'
 
-const SLICE_MS = 8
+/** All links of a process share its one event loop, and so they share this. */
+const turns = new Turns(8)
 /** Often enough that a loss is noticed within SILENT_AFTER_MS, not a ping later. */
 const CHECK_EVERY_MS = 1_000
 const FLUSH_BYTES = 512 * 1024
@@ -113,6 +115,11 @@ export class Wire<Out extends Speech, In extends Speech> {
 
   get open(): boolean {
     return !this.#ended && this.#socket.readyState === WebSocket.OPEN
+  }
+
+  /** Something that the other side sent has not been worked off yet. */
+  get behind(): boolean {
+    return this.#working
   }
 
   /** Queues a notice; all of one tick leave in one frame. Does nothing on a link that is gone. */
@@ -231,23 +238,20 @@ export class Wire<Out extends Speech, In extends Speech> {
     if (this.#working) return
     this.#working = true
     // Not at once: what else is in this read, a ping above all, comes first.
-    setImmediate(() => this.#work())
+    turns.add(() => this.#work())
   }
 
-  #work(): void {
-    const until = performance.now() + SLICE_MS
-    while (this.#incoming.length > 0 && !this.#ended && !this.#closing) {
-      const data = this.#incoming.shift()
-      if (!data) break
+  /** Works off one frame; false: there is no other. */
+  #work(): boolean {
+    const data = this.#ended || this.#closing ? undefined : this.#incoming.shift()
+    if (data) {
       this.#incomingBytes -= data.length
       this.#readFrame(data)
-      if (performance.now() > until && this.#incoming.length > 0) {
-        setImmediate(() => this.#work())
-        return
-      }
+      if (this.#incoming.length > 0) return true
     }
     this.#working = false
     if (this.#gone) this.#end(this.#gone.code, this.#gone.reason)
+    return false
   }
 
   #readFrame(data: Buffer): void {
