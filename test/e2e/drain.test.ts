@@ -140,7 +140,7 @@ test('a rolling restart of all slaves under load loses no device for longer than
   }
   const all = async () => expect(await cluster.tunnels()).toHaveLength(ids.length)
   await eventually(all, { within: 20_000 })
-  for (const slave of [...cluster.slaves]) {
+  for (const slave of cluster.slaves) {
     slave.process.signal('SIGTERM')
     expect(await slave.process.exited).toEqual({ status: 0, signal: null })
     await startSlave({ ...slave, master: cluster.master, flags })

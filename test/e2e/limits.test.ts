@@ -246,10 +246,10 @@ describe('a penalty', () => {
   test('a site of 500 devices behind one address keeps working with one bad key among them', async () => {
     const site = '127.0.0.10'
     await logIn(harsh, 'device-0', site)
-    let stop = false
+    const stop = new AbortController()
     let bad = 0
     const nuisance = (async () => {
-      while (!stop) if (await offend(site)) bad++
+      while (!stop.signal.aborted) if (await offend(site)) bad++
     })()
     const privateKey = readFileSync(known.path)
     let next = 1
@@ -270,7 +270,7 @@ describe('a penalty', () => {
       }
     }
     await Promise.all(Array.from({ length: 16 }, worker))
-    stop = true
+    stop.abort()
     await nuisance
     expect(failures).toEqual([])
     expect(bad).toBeGreaterThan(5)
