@@ -72,6 +72,26 @@ export const masterOptions = {
     describe: 'How long the last good answer about a device counts while hook or master are out',
     fallback: '1h',
   }),
+  leaseMax: option.duration({
+    describe: 'How long a lease may last at most',
+    minimum: 1_000,
+    fallback: '24h',
+  }),
+  healthMemory: option.integer({
+    describe: 'Megabytes of heap from which the detailed health is unhealthy',
+    minimum: 1,
+    fallback: 200,
+  }),
+  healthDelay: option.duration({
+    describe: 'Mean delay of the event loop from which the detailed health is unhealthy',
+    minimum: 1,
+    fallback: '10ms',
+  }),
+  healthQueue: option.integer({
+    describe: 'Ends of leases that wait from which the detailed health is unhealthy',
+    minimum: 0,
+    fallback: 1_000,
+  }),
   tlsCert: option.path({ describe: 'Certificate chain for REST and slave link, PEM; read again on SIGHUP' }),
   tlsKey: option.path({ describe: 'Private key of the certificate, PEM; read again on SIGHUP' }),
   insecureHttp: option.toggle({

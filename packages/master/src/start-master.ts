@@ -17,9 +17,14 @@ import { SoloFeed } from './cluster/feed/solo-feed.ts'
 import { LinkServer } from './cluster/link-server.ts'
 import { LiveCluster } from './cluster/live-cluster.ts'
 import { Events } from './events/events.ts'
+import { Health } from './health.ts'
 import { createAskHook } from './hook/ask-hook.ts'
 import type { ValidateDevice } from './hook/hook.ts'
 import { hookAuthority, openHook } from './hook/open-hook.ts'
+import { withLeases } from './leases/lease-answer.ts'
+import { createLeaseMetrics } from './leases/lease-metrics.ts'
+import { leaseSlaves } from './leases/lease-slaves.ts'
+import { Leases } from './leases/leases.ts'
 import { createMasterMetrics } from './metrics.ts'
 import { readRegionFallback, type MasterSettings } from './options.ts'
 import { RefusedKeys } from './registry/refused.ts'
@@ -106,6 +111,8 @@ async function start(
       }
       if (!elsewhere && project !== undefined && device !== undefined)
         registry.seen(project, device, { where: remoteAddress, why: `refused: ${reason}` })
+      if (!elsewhere && code === 'LISTEN_FAILED' && refusal.publicKey !== undefined)
+        void leases.portLost(refusal.publicKey, reason).catch(() => {}) // the device's next try says it again
       const scope = { source: remoteAddress, reason: code, ...(project === undefined ? {} : { project }) }
       const type = REFUSED_EVENTS[code] ?? 'device.refused'
       events.publish(
@@ -116,7 +123,8 @@ async function start(
     },
     revoked: (token) => tokens.revokedElsewhere(token),
     feed,
-    ask: (question) => askHook(question),
+    ask: (question) => answer(question),
+    leases: (slave) => leases.grantsOf(slave),
     fixedPorts: async (region) => fixedPortsOf(registry, region, regionFallback),
     store,
     lastInvalidation: store.state === 'changed' ? 0 : await store.lastInvalidation(),
@@ -150,14 +158,46 @@ async function start(
       metrics.hookSeconds.observe(ms / 1_000)
     },
   })
+  const leaseMetrics = createLeaseMetrics(metrics.registry)
+  const leases = new Leases({
+    store,
+    registry,
+    slaves: leaseSlaves(cluster, regionFallback),
+    announce,
+    publish: (type, data, scope) => events.publish(type, data, scope),
+    log,
+    maxMs: settings.leaseMax,
+    shared: settings.redis !== undefined,
+    now: () => feed.nowMicros() / 1_000,
+    count: (change) => leaseMetrics.changes.inc({ change }),
+    countRefused: (code) => leaseMetrics.refused.inc({ code }),
+  })
+  undo.push(() => leases.close())
+  leaseMetrics.watch(leases)
+  registry.onRemoved((project, device) => leases.revokeOf(project, device))
+  events.subscribe((event) => leases.onEvent(event))
+  await leases.start()
+  const answer = withLeases(leases, askHook)
+  const health = new Health({
+    limits: {
+      memoryMB: settings.healthMemory,
+      delayMs: settings.healthDelay,
+      queue: settings.healthQueue,
+    },
+    queue: () => leases.backlog,
+  })
+  undo.push(() => health.close())
   const api = await buildApi({
     cluster,
     registry,
+    leases,
+    health,
     refused,
     tokens,
     events,
     metrics,
     config: {
+      master: master.id,
       version,
       trustProxy: settings.trustProxy,
       connectRate: settings.connectRate,
@@ -209,6 +249,8 @@ async function start(
       local.closeAllConnections()
     }
     await api.close()
+    leases.close()
+    health.close()
     cluster.close()
     await feed.close()
     await hook.close()

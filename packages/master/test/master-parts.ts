@@ -7,6 +7,8 @@ import { silentLog } from '@sshoal/shared'
 
 import { buildApi, type ApiConfig, type ApiDeps } from '../src/api/build-api.ts'
 import { Events } from '../src/events/events.ts'
+import { Health, type HealthLimits } from '../src/health.ts'
+import { Leases } from '../src/leases/leases.ts'
 import { createMasterMetrics } from '../src/metrics.ts'
 import { RefusedKeys } from '../src/registry/refused.ts'
 import { Registry } from '../src/registry/registry.ts'
@@ -14,6 +16,7 @@ import { openLmdbStore } from '../src/store/lmdb-store.ts'
 import { ALL_PROJECTS, type Role } from '../src/tokens/token.ts'
 import { Tokens } from '../src/tokens/tokens.ts'
 import { FakeCluster } from './fake-cluster.ts'
+import { FakeLeaseSlaves } from './leases/fake-slaves.ts'
 
 export function temporaryFolder(): { path: string; remove(): void } {
   const path = mkdtempSync(join(tmpdir(), 'sshoal-'))
@@ -27,6 +30,7 @@ export interface RoomsOptions {
 export interface PartsOptions extends RoomsOptions {
   config?: Partial<ApiConfig>
   https?: ApiDeps['https']
+  health?: Partial<HealthLimits>
 }
 
 /** Store, registry and tokens, without REST. */
@@ -59,9 +63,33 @@ export async function startParts(options: PartsOptions = {}) {
   const refused = new RefusedKeys()
   const metrics = createMasterMetrics(cluster)
   const state = { ready: true }
+  const leaseSlaves = new FakeLeaseSlaves()
+  const clock = { now: Date.now() }
+  const counted: string[] = []
+  const leases = new Leases({
+    store,
+    registry,
+    slaves: leaseSlaves,
+    announce: (type, data, scope) => events.publish(type, data, scope),
+    publish: (type, data, scope) => events.publish(type, data, scope),
+    log,
+    maxMs: 86_400_000,
+    shared: false,
+    now: () => clock.now,
+    count: (what) => counted.push(what),
+    countRefused: (code) => counted.push(code),
+  })
+  const health = new Health({
+    limits: { memoryMB: 4_096, delayMs: 10_000, queue: 1_000, ...options.health },
+    queue: () => leases.backlog,
+  })
+  registry.onRemoved((project, device) => leases.revokeOf(project, device))
+  await leases.start()
   const api = await buildApi({
     cluster,
     registry,
+    leases,
+    health,
     refused,
     tokens,
     events,
@@ -69,7 +97,14 @@ export async function startParts(options: PartsOptions = {}) {
     log,
     ready: () => state.ready,
     https: options.https,
-    config: { version: '0.1.0', trustProxy: [], connectRate: 100, connectBurst: 1_000, ...options.config },
+    config: {
+      master: 'm1',
+      version: '0.1.0',
+      trustProxy: [],
+      connectRate: 100,
+      connectBurst: 1_000,
+      ...options.config,
+    },
   })
   const token = async (role: Role, project = ALL_PROJECTS): Promise<string> =>
     (await tokens.mint({ role, project, label: role })).secret
@@ -83,6 +118,10 @@ export async function startParts(options: PartsOptions = {}) {
     events,
     refused,
     metrics,
+    leases,
+    leaseSlaves,
+    clock,
+    counted,
     api,
     state,
     admin,
@@ -104,6 +143,8 @@ export async function startParts(options: PartsOptions = {}) {
     },
     async close(): Promise<void> {
       await api.close()
+      leases.close()
+      health.close()
       events.close()
       await rooms.close()
     },

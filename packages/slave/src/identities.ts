@@ -112,9 +112,12 @@ export class Identities {
         if (answer.outcome === 'refused') this.#forget(fingerprint, question)
         if (answer.outcome !== 'known') return answer
         // A lease is kept with the leases, whose clock ends it; a remembered answer would outlive it.
-        if (answer.identity.device?.lease !== undefined)
-          this.#options.leases?.learn(answer.identity.device, fingerprint)
-        else if (asking.invalidated === before) this.#remember(fingerprint, question, answer)
+        const { device } = answer.identity
+        if (device?.lease === undefined) {
+          if (asking.invalidated === before) this.#remember(fingerprint, question, answer)
+        } else if (this.#options.leases?.learn(device, fingerprint) !== true) {
+          return { outcome: 'refused', code: 'KEY_UNKNOWN', reason: 'this lease has ended' }
+        }
         return { outcome: 'known', identity: answer.identity }
       }
     } catch (error) {

@@ -45,7 +45,7 @@ export class Leases {
   readonly #byId = new Map<string, LiveLease>()
   readonly #byFingerprint = new Map<string, LiveLease>()
   readonly #byPort = new Map<number, LiveLease>()
-  readonly #ended = new LRUCache<string, Refusal>({ max: MAX_ENDED })
+  readonly #ended = new LRUCache<string, { lease: string; refusal: Refusal }>({ max: MAX_ENDED })
 
   constructor(options: LeasesOptions) {
     this.#options = options
@@ -71,7 +71,7 @@ export class Leases {
 
   /** Why the key of a lease that was here counts no more. */
   refusalOf(fingerprint: string): Refusal | undefined {
-    return this.#ended.get(fingerprint)
+    return this.#ended.get(fingerprint)?.refusal
   }
 
   /** A new lease, or another time for one that stands. */
@@ -95,11 +95,13 @@ export class Leases {
     return refused('NO_PORT', 'every port of this slave is taken')
   }
 
-  /** The master answered "who is this?" with a lease of ours that we had missed. */
-  learn(role: DeviceRole, fingerprint: string): void {
+  /** The master answered "who is this?" with a lease of ours that we had missed. False: it ended while the answer came. */
+  learn(role: DeviceRole, fingerprint: string): boolean {
     const { project, device, lease, ports: [port] = [], remainingMs = 0 } = role
-    if (lease === undefined || port === undefined) return
+    if (lease === undefined || port === undefined) return false
+    if (this.#ended.get(fingerprint)?.lease === lease) return false
     this.#upsert({ project, device, lease, fingerprint, port, remainingMs })
+    return true
   }
 
   /** What a welcome says: all that stand, and no others. */
@@ -119,7 +121,7 @@ export class Leases {
     this.#byId.delete(id)
     if (this.#byFingerprint.get(lease.fingerprint) === lease) this.#byFingerprint.delete(lease.fingerprint)
     if (this.#byPort.get(lease.port) === lease) this.#byPort.delete(lease.port)
-    this.#ended.set(lease.fingerprint, refusal)
+    this.#ended.set(lease.fingerprint, { lease: id, refusal })
     const cut = this.#options.cut({ ...lease, remainingMs: 0 }, refusal)
     this.#options.ports.unlease(lease.port, holderKey(lease))
     this.#free.give(lease.port)

@@ -8,6 +8,8 @@ import Fastify, { type FastifyReply } from 'fastify'
 
 import type { Cluster } from '../cluster/cluster.ts'
 import type { Events } from '../events/events.ts'
+import type { Health } from '../health.ts'
+import type { Leases } from '../leases/leases.ts'
 import type { MasterMetrics } from '../metrics.ts'
 import type { RefusedKeys } from '../registry/refused.ts'
 import type { Registry } from '../registry/registry.ts'
@@ -22,11 +24,15 @@ import { documentation } from './documentation.ts'
 import { answerError, ErrorBody } from './error-body.ts'
 import { eventRoutes } from './event-routes.ts'
 import { healthRoutes } from './health-routes.ts'
+import { leaseRoutes } from './lease-routes.ts'
 import { methodsByPath } from './method-not-allowed.ts'
 import { compileSchema, type Api, type TypeboxProvider } from './schema.ts'
+import { sshKeyGenRoutes } from './ssh-key-gen-routes.ts'
 import { tokenRoutes } from './token-routes.ts'
 
 export interface ApiConfig {
+  /** This master's id. */
+  master: string
   version: string
   /** CIDR blocks whose X-Forwarded-* headers are believed. */
   trustProxy: string[]
@@ -42,6 +48,8 @@ export interface ApiConfig {
 export interface ApiDeps {
   cluster: Cluster
   registry: Registry
+  leases: Leases
+  health: Health
   refused: RefusedKeys
   tokens: Tokens
   events: Events
@@ -100,6 +108,8 @@ export async function buildApi(deps: ApiDeps): Promise<Api> {
       deviceActionRoutes,
       deviceImportRoutes,
       tokenRoutes,
+      leaseRoutes,
+      sshKeyGenRoutes,
       healthRoutes,
     ]
     // Each in a scope of its own: some change how bodies are read.

@@ -13,7 +13,22 @@ const StatusBody = Type.Object({
   uptimeSeconds: Type.Integer(),
 })
 
-export async function healthRoutes(api: Api, { config, metrics, ready, tokens }: ApiDeps): Promise<void> {
+const DetailBody = Type.Object({
+  ...StatusBody.properties,
+  id: Type.Optional(Type.String()),
+  name: Type.Optional(Type.String()),
+  description: Type.Optional(Type.String()),
+  uptimeMs: Type.Optional(Type.Integer()),
+  memoryMB: Type.Optional(Type.Number({ description: 'Heap in use.' })),
+  eventLoopDelayMs: Type.Optional(Type.Number({ description: 'Mean of the last ten seconds.' })),
+  queue: Type.Optional(Type.Integer({ description: 'Ends of leases that wait.' })),
+  problems: Type.Optional(Type.Array(Type.String())),
+})
+
+export async function healthRoutes(
+  api: Api,
+  { config, metrics, ready, tokens, health }: ApiDeps,
+): Promise<void> {
   const tags = ['health']
   const status = () => ({
     status: 'ok',
@@ -28,11 +43,31 @@ export async function healthRoutes(api: Api, { config, metrics, ready, tokens }:
       schema: {
         operationId: 'getHealth',
         tags,
-        summary: 'The process answers',
-        response: { 200: StatusBody },
+        summary: 'The process answers; with `detail` and a token of role operator also how it feels',
+        querystring: Type.Object({
+          detail: Type.Optional(
+            Type.Boolean({ description: '`status` is `unhealthy` where `problems` names one.' }),
+          ),
+        }),
+        response: { 200: DetailBody, ...errors(400, 401, 403) },
       },
     },
-    async () => status(),
+    async (request) => {
+      if (request.query.detail !== true) return status()
+      const principal = await authenticate(request, tokens)
+      if (!mayActAs(principal.role, 'operator'))
+        throw new SshoalError('FORBIDDEN', `this needs a token of role operator, yours is ${principal.role}`)
+      const report = health.report()
+      return {
+        ...status(),
+        status: report.problems.length > 0 ? 'unhealthy' : 'ok',
+        id: config.master,
+        name: 'sshoal master',
+        description: 'control plane of a clustered SSH reverse-tunnel bouncer',
+        uptimeMs: Math.floor(process.uptime() * 1_000),
+        ...report,
+      }
+    },
   )
 
   api.get(

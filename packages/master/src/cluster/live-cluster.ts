@@ -9,6 +9,7 @@ import {
   type FixedPort,
   type Forward,
   type Holder,
+  type LeaseGrant,
   type Log,
   type SlaveStatus,
   type Tunnel,
@@ -89,6 +90,8 @@ export interface LiveClusterDeps {
   }): Promise<WhoAnswer>
   /** Which fixed ports a slave of this region must keep for whom. */
   fixedPorts(region: string | undefined): Promise<FixedPort[]>
+  /** The leases of a slave; undefined: they cannot be read now, it shall keep those it has. */
+  leases?(slave: string): Promise<LeaseGrant[] | undefined>
   store: Pick<Store, 'id' | 'state' | 'nextInvalidation' | 'lastInvalidation'>
   feed: ClusterFeed
   /** The number that the store gave last. */
@@ -246,6 +249,19 @@ export class LiveCluster implements Cluster, FeedListener {
         (error: unknown) => this.deps.log.error({ err: error }, 'fixed ports could not be read'),
       )
     }
+  }
+
+  /** A request to a slave, wherever it is linked. Rejects with LINK_LOST or LINK_DEADLINE. */
+  askSlave<T extends SlaveRequest>(
+    id: string,
+    type: T,
+    question: Question<T>,
+    deadlineMs: number,
+  ): Promise<Answer<T>> {
+    const slave = this.#slaves.get(id)
+    if (!slave)
+      return Promise.reject(new SshoalError('LINK_LOST', `${type}: the slave ${id} is not in the cluster`))
+    return this.#ask(slave, type, question, deadlineMs)
   }
 
   // ---- what a slave's link tells (slave-link.ts)

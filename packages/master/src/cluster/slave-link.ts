@@ -208,6 +208,7 @@ export class SlaveLink {
       return undefined
     })
     if (!fixedPorts) return this.#refuse(CLOSE.GOING_AWAY, 'the store cannot be read')
+    const leases = await this.#cluster.deps.leases?.(slave.id)
     if (!this.#wire.open || slave.link !== this.#link) return
     clearTimeout(this.#deadline)
     this.#welcomed = true
@@ -218,6 +219,7 @@ export class SlaveLink {
       invalidation: this.#cluster.invalidation ??
         this.#hello?.invalidation ?? { store: 'unknown', number: 0 },
       fixedPorts,
+      ...(leases ? { leases } : {}),
       lost: this.#lost.splice(0),
     })
     this.#cluster.joined(slave)

@@ -61,6 +61,7 @@ export class Registry {
   readonly #now: () => number
   readonly #seen: LastSeen
   /** So that a login of a known device costs no write. */
+  #removed: (project: string, id: string) => Promise<void> = async () => {}
   readonly #remembered = new LRUCache<string, true>({ max: 50_000 })
 
   constructor(deps: RegistryDeps) {
@@ -69,9 +70,15 @@ export class Registry {
     this.#seen = new LastSeen(deps.store, deps.log)
   }
 
+  /** Hears of every device that was removed, before the remover does. */
+  onRemoved(listener: (project: string, id: string) => Promise<void>): void {
+    this.#removed = listener
+  }
+
   /** Throws DEVICE_EXISTS, HOOK_DEVICE, KEY_TAKEN, MAC_TAKEN, PORT_TAKEN, and what `makeDevice` throws. */
   async create(project: string, wanted: NewDevice): Promise<Device> {
     const device = makeDevice(project, wanted, this.#now())
+    await this.#refuseLeased(device.keys)
     const ref = refOf(project, device.id)
     const old = await this.#deps.store.get<Device>(ref)
     // What a hook of earlier days left behind does not stand in the way of a registry that decides by itself.
@@ -140,6 +147,7 @@ export class Registry {
       if (!outcome.done) continue
       this.#remembered.delete(`${ref.project}\0${ref.id}`)
       if (device.ports) this.#portsChanged()
+      await this.#removed(ref.project, ref.id)
       return this.#invalidate(device.keys)
     }
     throw busy()
@@ -148,6 +156,7 @@ export class Registry {
   /** Throws UNKNOWN_DEVICE, HOOK_DEVICE, INVALID_KEY, KEY_TAKEN, TOO_MANY_KEYS. */
   async addKey(project: string, id: string, wanted: NewKey): Promise<Device> {
     const key = makeKey(wanted, this.#now())
+    await this.#refuseLeased([key])
     const { after } = await this.#update(project, id, (device) => {
       if (device.keys.some(({ fingerprint }) => fingerprint === key.fingerprint))
         throw new SshoalError('KEY_TAKEN', `${device.id} has that key already`, {
@@ -261,6 +270,15 @@ export class Registry {
     const { conflict } = outcome
     if (conflict.reason === 'changed' || conflict.reason === 'missing') return false
     throw conflictError(conflict)
+  }
+
+  /** The key of a lease is no device's: it opens one port, for its time. */
+  async #refuseLeased(keys: readonly DeviceKey[]): Promise<void> {
+    for (const { fingerprint } of keys)
+      if ((await this.#deps.store.find('lease', { index: 'fingerprint', value: fingerprint })).length > 0)
+        throw new SshoalError('KEY_TAKEN', `the key ${fingerprint} belongs to a lease`, {
+          details: { fingerprint },
+        })
   }
 
   async #invalidate(keys: DeviceKey[]): Promise<number> {
