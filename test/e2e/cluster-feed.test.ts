@@ -80,11 +80,11 @@ const wire = {
   close() {},
 }
 
-function link(cluster: LiveCluster, id: string, tunnels: Tunnel[] = []): SlaveRecord {
+function link(cluster: LiveCluster, id: string, tunnels: Tunnel[] = [], since?: number): SlaveRecord {
   const known = cluster.slave(id)
   const slave = known ?? new SlaveRecord(hello(id), randomUUID(), wire as never, '127.0.0.1')
   if (known) known.relink(hello(id), randomUUID(), wire as never, '127.0.0.1')
-  cluster.joining(slave)
+  cluster.joining(slave, since)
   for (const tunnel of tunnels) cluster.up(slave, tunnel, { announced: true })
   cluster.joined(slave)
   return slave
@@ -137,10 +137,12 @@ test('200 slots asked at once of two masters over four slaves differ by at most 
   for (const id of ['s1', 's2']) link(one, id)
   for (const id of ['s3', 's4']) link(two, id)
   await eventually(() => expect([one.view().totals.slaves, two.view().totals.slaves]).toEqual([4, 4]))
-  const slots = await Promise.all(Array.from({ length: 200 }, (_, n) => (n % 2 === 0 ? one : two).slot({})))
+  const slots = await Promise.all(
+    Array.from({ length: 200 }, async (_, n) => (n % 2 === 0 ? one : two).slot({})),
+  )
   const counts = new Map<string, number>()
   for (const slot of slots) counts.set(slot?.slave ?? 'none', (counts.get(slot?.slave ?? 'none') ?? 0) + 1)
-  expect([...counts.values()].sort()).toEqual([50, 50, 50, 50])
+  expect([...counts.values()]).toEqual([50, 50, 50, 50])
   await eventually(() => expect([one, two].map((view) => view.view().totals.reserved)).toEqual([200, 200]))
   await eventually(() => expect([one, two].map((view) => view.view().totals.reserved)).toEqual([0, 0]))
 })
@@ -185,7 +187,8 @@ test('a slave whose master fell silent is swept by another', async () => {
   await feed.start({
     onChange() {},
     onSnapshot() {},
-    onReturn() {},
+    holdings: () => [],
+    onSilent() {},
     onRequest: () => Promise.reject(new Error('none')),
   })
   const facts = {
@@ -202,4 +205,87 @@ test('a slave whose master fell silent is swept by another', async () => {
   await feed.close()
   await eventually(() => expect(shown(two)).toEqual([]), { within: 30_000 })
   expect(two.view().slaves).toEqual([])
+})
+
+test('a tunnel whose device moved to a slave of another master leaves no trace that comes up again later', async () => {
+  const redis = await startRedis()
+  const [one, two] = [await startView(redis, 'm1'), await startView(redis, 'm2')]
+  const first = link(one, 's1', [tunnel('a', 5)])
+  const second = link(two, 's2')
+  await eventually(() => expect(shown(two)).toEqual(['a s1 5']))
+  two.up(second, tunnel('a', 6), { announced: false })
+  await eventually(() => expect(shown(one)).toEqual(['a s2 6']))
+  // The slave lets go, as it was told, and later the device leaves for good.
+  one.down(first, tunnel('a', 5), 5, 'took over')
+  two.down(second, tunnel('a', 6), 6, 'left')
+  await eventually(() => expect(shown(one)).toEqual([]))
+  const three = await startView(redis, 'm3')
+  expect(shown(three)).toEqual([])
+})
+
+test('a slave that leaves another master before it had joined leaves no tunnel behind', async () => {
+  const redis = await startRedis()
+  const [one, two] = [await startView(redis, 'm1'), await startView(redis, 'm2')]
+  const slave = new SlaveRecord(hello('s1'), randomUUID(), wire as never, '127.0.0.1')
+  one.joining(slave)
+  one.up(slave, tunnel('a', 5), { announced: true })
+  await eventually(() => expect(shown(two)).toEqual(['a s1 5']))
+  one.left(slave, slave.link, undefined)
+  await eventually(() => expect(shown(two)).toEqual([]))
+  expect(shown(one)).toEqual([])
+})
+
+test('a link that was challenged before another, and answers after it, does not speak for the slave', async () => {
+  const redis = await startRedis()
+  const [one, two] = [await startView(redis, 'm1'), await startView(redis, 'm2')]
+  // The first master stands still between its challenge and the answer that waits in its socket.
+  const challenged = one.nextSince()
+  link(two, 's1', [tunnel('a', 5), tunnel('b', 6)], challenged + 10_000_000)
+  const late = new SlaveRecord(hello('s1'), randomUUID(), wire as never, '127.0.0.1')
+  one.joining(late, challenged)
+  one.up(late, tunnel('a', 5), { announced: true })
+  one.joined(late)
+  await eventually(() => expect(shown(one).sort()).toEqual(['a s1 5', 'b s1 6']))
+  expect(late.wire).toBeUndefined()
+  one.left(late, late.link, undefined)
+  expect(shown(two).sort()).toEqual(['a s1 5', 'b s1 6'])
+  expect(two.slave('s1')?.wire).toBeDefined()
+})
+
+test('a slave of 18,000 tunnels is said again bit by bit, while others go on', async () => {
+  const redis = await startRedis({ durable: false })
+  const [one, two] = [await startView(redis, 'm1'), await startView(redis, 'm2')]
+  const many = Array.from({ length: 18_000 }, (_, n) => tunnel(`d${n}`, n + 1))
+  const slave = link(one, 's1', many)
+  await eventually(() => expect(two.view().totals.tunnels).toBe(18_000), { within: 20_000 })
+  await redis.restart({ empty: true })
+  await eventually(() => expect(two.view().masters).toHaveLength(2), { within: 15_000 })
+  for (let n = 0; n < 20; n++) one.up(slave, tunnel(`new${n}`, 20_000 + n), { announced: false })
+  for (let n = 0; n < 20; n++) one.down(slave, tunnel(`d${n}`, n + 1), n + 1, 'left')
+  await eventually(() => expect(two.tunnels({ device: 'new19', limit: 1 }).tunnels).toHaveLength(1), {
+    within: 20_000,
+  })
+  await eventually(async () => expect(await redis.cli('HLEN', '{sshoal}:live:tunnels:s1')).toBe('18000'), {
+    within: 20_000,
+  })
+  expect(two.view().totals.tunnels).toBe(18_000)
+  const three = await startView(redis, 'm3')
+  expect(three.view().totals.tunnels).toBe(18_000)
+})
+
+test('a master that missed more than the stream keeps reads the whole', async () => {
+  const redis = await startRedis()
+  const [one, two] = [await startView(redis, 'm1'), await startView(redis, 'm2')]
+  const slave = link(one, 's1', [tunnel('a', 5)])
+  await eventually(() => expect(shown(two)).toEqual(['a s1 5']))
+  // What two has not read yet goes away in the same step in which it comes.
+  await redis.cli(
+    'EVAL',
+    "redis.call('INCRBY', KEYS[1] .. 'seq', 1000) redis.call('XTRIM', KEYS[1] .. 'stream', 'MAXLEN', 0) return 1",
+    '1',
+    '{sshoal}:live:',
+  )
+  one.up(slave, tunnel('b', 6), { announced: false })
+  await eventually(() => expect(shown(two)).toContain('b s1 6'))
+  expect(shown(one).sort()).toEqual(['a s1 5', 'b s1 6'])
 })

@@ -112,6 +112,7 @@ export class LiveCluster implements Cluster, FeedListener {
   readonly #graces = new Map<string, NodeJS.Timeout>()
   readonly #startedAt = performance.now()
   #lastEpoch = 0
+  #lastSince = 0
   #invalidation: number
   #invalidating: Promise<unknown> = Promise.resolve()
   #closed = false
@@ -133,8 +134,9 @@ export class LiveCluster implements Cluster, FeedListener {
         : feed.reserve(`${request.region ?? ''} ${request.port ?? ''}`, eligible)
     if (!reserved) return this.#given(leastBusy(eligible), request)
     return reserved.then((id) => {
-      const chosen = id === undefined ? leastBusy(eligible) : this.#slaves.get(id)
-      return this.#given(chosen, request)
+      // It may have gone while Redis chose it.
+      const chosen = id === undefined ? undefined : this.#slaves.get(id)
+      return this.#given(chosen ?? leastBusy(eligible), request)
     })
   }
 
@@ -217,7 +219,7 @@ export class LiveCluster implements Cluster, FeedListener {
   }
 
   #invalidateLinked(number: number, fingerprints: string[] | null): Promise<number>[] {
-    this.#invalidation = number
+    this.#invalidation = Math.max(this.#invalidation, number)
     return this.#linked().map((slave) => this.#invalidateOn(slave, number, fingerprints))
   }
 
@@ -277,10 +279,16 @@ export class LiveCluster implements Cluster, FeedListener {
     return this.#slaves.get(id) ?? this.#joining.get(id)
   }
 
+  /** When a link was challenged, µs of the cluster's clock: later than every link that was heard of until then. */
+  nextSince(): number {
+    this.#lastSince = Math.max(this.#lastSince + 1, this.deps.feed.nowMicros())
+    return this.#lastSince
+  }
+
   /** A link was proven: its tunnels enter the view from now on, and leave it with the link. */
-  joining(slave: SlaveRecord): void {
+  joining(slave: SlaveRecord, since = this.nextSince()): void {
     if (this.#slaves.get(slave.id) !== slave) this.#joining.set(slave.id, slave)
-    slave.since = this.deps.feed.nowMicros()
+    slave.since = since
     this.deps.feed.publish({ type: 'joining', slave: slave.id, link: slave.link, facts: slave.facts() })
   }
 
@@ -374,8 +382,9 @@ export class LiveCluster implements Cluster, FeedListener {
     const tunnel = new LiveTunnel(wire, slave)
     if (current) this.#replace(current, tunnel)
     else this.#perProject.set(wire.project, this.count(wire.project) + 1)
-    this.#tunnels.set(key, tunnel)
-    slave.table.set(key, tunnel)
+    // The tunnel's own key, so that a million of them stand in memory once.
+    this.#tunnels.set(tunnel.key, tunnel)
+    slave.table.set(tunnel.key, tunnel)
     this.counters.ups++
     const type = current && current.slave !== slave ? 'tunnel.moved' : 'tunnel.up'
     this.#tell(type, tunnel, current && current.slave !== slave ? { from: current.slave.id } : {})
@@ -394,23 +403,27 @@ export class LiveCluster implements Cluster, FeedListener {
 
   down(slave: SlaveRecord, holder: Holder, epoch: number, reason: string): void {
     const tunnel = this.#tunnels.get(holderKey(holder))
+    // Told also when a newer one stands in its place here: the feed keeps each slave's tunnels until it hears of their end.
+    this.#tellDown(slave, holder, epoch, reason)
     if (tunnel?.slave !== slave || tunnel.epoch !== epoch) return void this.counters.dropped++
-    if (slave.wire)
-      this.deps.feed.publish({
-        type: 'down',
-        slave: slave.id,
-        link: slave.link,
-        holder: wireHolder(holder),
-        epoch,
-        reason,
-      })
     this.#remove(tunnel, reason)
   }
 
   /** A snapshot is complete: what the slave did not name, by holder and epoch, is gone. */
   keepOnly(slave: SlaveRecord, named: ReadonlyMap<string, number>): void {
-    for (const tunnel of slave.table.values())
-      if (named.get(tunnel.key) !== tunnel.epoch) this.#remove(tunnel, 'gone when its slave came back')
+    const reason = 'gone when its slave came back'
+    for (const tunnel of slave.table.values()) {
+      if (named.get(tunnel.key) === tunnel.epoch) continue
+      // Where Redis came back in the middle, others were told of it again.
+      this.#tellDown(slave, tunnel, tunnel.epoch, reason)
+      this.#remove(tunnel, reason)
+    }
+  }
+
+  #tellDown(slave: SlaveRecord, holder: LiveTunnel | Holder, epoch: number, reason: string): void {
+    if (!slave.wire) return
+    const { id, link } = slave
+    this.deps.feed.publish({ type: 'down', slave: id, link, holder: wireHolder(holder), epoch, reason })
   }
 
   async admit(slave: SlaveRecord, question: AdmitQuestion): Promise<AdmitAnswer> {
@@ -468,7 +481,7 @@ export class LiveCluster implements Cluster, FeedListener {
       case 'revoked':
         return this.deps.revoked(change.token)
       case 'joining':
-        return this.#follow(change.slave, change.link, master, change.facts)
+        return void this.#follow(change.slave, change.link, master, change.facts)
       default:
         return this.#onSlaveChange(change)
     }
@@ -497,8 +510,15 @@ export class LiveCluster implements Cluster, FeedListener {
       case 'state':
         return this.#onState(slave, change.facts.state)
       case 'gone':
-        return this.#drop(slave, change.reason)
+        return this.#forget(slave, change.reason)
     }
+  }
+
+  /** Another master's, linked or still joining. */
+  #forget(slave: SlaveRecord, reason: string): void {
+    if (this.#joining.get(slave.id) !== slave) return this.#drop(slave, reason)
+    this.#joining.delete(slave.id)
+    for (const tunnel of slave.table.values()) this.#remove(tunnel, reason)
   }
 
   #onState(slave: SlaveRecord, state: SlaveFacts['state']): void {
@@ -508,31 +528,36 @@ export class LiveCluster implements Cluster, FeedListener {
       this.deps.publish(`slave.${state}`, { slave: slave.id, tunnels: slave.tunnels })
   }
 
-  /** The slave is linked to another master, with a link that is newer than what we know. */
-  #follow(id: string, link: string, master: string, facts: SlaveFacts): void {
+  /** The slave is linked to another master. False: what we know is newer, and the other will hear of it. */
+  #follow(id: string, link: string, master: string, facts: SlaveFacts): boolean {
+    const known = this.slave(id)
+    if (known && facts.since < known.since) return false
+    this.#lastSince = Math.max(this.#lastSince, facts.since)
     clearTimeout(this.#graces.get(id))
     this.#graces.delete(id)
-    const known = this.slave(id)
     known?.wire?.close(CLOSE.REPLACED, 'a newer link of this slave took over, at another master')
     const slave = known ?? new SlaveRecord(facts.hello, link, undefined, facts.seenAddress)
     slave.follow(master, link, facts)
     slave.named = new Map()
     if (!known) this.#joining.set(id, slave)
+    return true
   }
 
   onSnapshot({ slaves }: FeedSnapshot): void {
     void this.#catchUp()
     const seen = new Set<string>()
-    for (const { slave: id, link, master, facts, status, tunnels } of slaves) {
+    for (const { slave: id, link, master, facts, status, tunnels, synced } of slaves) {
       seen.add(id)
       // Ours is as new as the feed's, or the feed will hear of it.
       if (this.slave(id)?.link === link && this.slave(id)?.wire) continue
-      this.#follow(id, link, master, facts)
+      if (!this.#follow(id, link, master, facts)) continue
       for (const tunnel of tunnels)
         this.#onSlaveChange({ type: 'up', slave: id, link, tunnel, arrived: false })
-      this.#onSlaveChange({ type: 'synced', slave: id, link })
+      if (synced) this.#onSlaveChange({ type: 'synced', slave: id, link })
       this.#onSlaveChange({ type: 'status', slave: id, link, status })
     }
+    for (const slave of [...this.#joining.values()])
+      if (slave.master !== undefined && !seen.has(slave.id)) this.#forget(slave, LOST)
     for (const slave of this.#slaves.values()) {
       if (slave.master === undefined || seen.has(slave.id) || this.#graces.has(slave.id)) continue
       this.#graces.set(
@@ -552,15 +577,30 @@ export class LiveCluster implements Cluster, FeedListener {
     }
   }
 
-  onReturn(): void {
-    const { feed } = this.deps
+  *holdings(only?: ReadonlySet<string>): Iterable<FeedChange> {
     for (const slave of this.#linked()) {
       const { id, link } = slave
-      feed.publish({ type: 'joining', slave: id, link, facts: slave.facts() })
-      for (const tunnel of slave.table.values())
-        feed.publish({ type: 'up', slave: id, link, tunnel: tunnel.wire(), arrived: false })
-      feed.publish({ type: 'synced', slave: id, link })
-      feed.publish({ type: 'status', slave: id, link, status: slave.status })
+      if (only && !only.has(id)) continue
+      // It is read bit by bit; where the link has ended meanwhile, that was told by itself.
+      const stands = (): boolean => slave.wire !== undefined && slave.link === link
+      if (!stands()) continue
+      yield { type: 'joining', slave: id, link, facts: slave.facts() }
+      for (const tunnel of slave.table.values()) {
+        if (!stands()) break
+        yield { type: 'up', slave: id, link, tunnel: tunnel.wire(), arrived: false }
+      }
+      if (!stands()) continue
+      yield { type: 'synced', slave: id, link }
+      yield { type: 'status', slave: id, link, status: slave.status }
+    }
+  }
+
+  onSilent(slaves: ReadonlySet<string>): void {
+    for (const slave of this.#slaves.values()) {
+      const before = slave.state
+      slave.silent = slave.master !== undefined && slaves.has(slave.id)
+      if (slave.state !== before)
+        this.deps.publish(`slave.${slave.state}`, { slave: slave.id, tunnels: slave.tunnels })
     }
   }
 

@@ -38,6 +38,8 @@ export class SlaveLink {
   readonly #seenAddress: string
   readonly #nonce = randomBytes(32).toString('base64')
   readonly #link = randomUUID()
+  /** When the challenge was sent. An answer may lie here while this process stands still, and the slave is elsewhere by then. */
+  readonly #since: number
   readonly #wire: MasterWire
   readonly #onEnd: () => void
   #deadline: NodeJS.Timeout
@@ -58,6 +60,7 @@ export class SlaveLink {
     this.#log = cluster.deps.log
     this.#seenAddress = seenAddress
     this.#onEnd = onEnd
+    this.#since = cluster.nextSince()
     this.#deadline = setTimeout(() => this.#late(), HANDSHAKE_DEADLINE_MS)
     this.#wire = new Wire({
       socket,
@@ -179,9 +182,11 @@ export class SlaveLink {
       this.#cluster.deps.announce('slave.host-key-changed', { slave: hello.id, address: this.#seenAddress })
     }
     if (!this.#wire.open) return
+    if (known && known.since > this.#since)
+      return this.#refuse(CLOSE.REPLACED, 'a newer link of this slave stands already')
     if (known) known.relink(hello, this.#link, this.#wire, this.#seenAddress)
     this.#slave = known ?? new SlaveRecord(hello, this.#link, this.#wire, this.#seenAddress)
-    this.#cluster.joining(this.#slave)
+    this.#cluster.joining(this.#slave, this.#since)
     older?.close(CLOSE.REPLACED, 'a newer link of this slave took over')
     for (const change of this.#early.splice(0)) change(this.#slave)
   }

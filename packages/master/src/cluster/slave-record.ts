@@ -24,6 +24,8 @@ export class SlaveRecord implements Candidate {
   master: string | undefined
   seenAddress: string
   draining: boolean
+  /** Its master, another one, has not renewed it lately. */
+  silent = false
   #stale = false
   #startedAt: number
   /** While another master says its tunnels again: those that were named, with their epochs. */
@@ -46,6 +48,7 @@ export class SlaveRecord implements Candidate {
     this.link = link
     this.wire = wire
     this.master = undefined
+    this.silent = false
     this.seenAddress = seenAddress
     this.draining = hello.draining
     this.#stale = false
@@ -58,6 +61,7 @@ export class SlaveRecord implements Candidate {
     this.link = link
     this.wire = undefined
     this.master = master
+    this.silent = false
     this.seenAddress = facts.seenAddress
     this.registeredAt = facts.registeredAt
     this.since = facts.since
@@ -90,7 +94,7 @@ export class SlaveRecord implements Candidate {
   }
 
   get state(): 'ready' | 'stale' | 'draining' {
-    if (this.#stale) return 'stale'
+    if (this.#stale || this.silent) return 'stale'
     return this.draining ? 'draining' : 'ready'
   }
 

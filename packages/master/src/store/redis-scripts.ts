@@ -8,7 +8,7 @@ export interface RedisScript {
   sha: string
 }
 
-function script(text: string): RedisScript {
+export function redisScript(text: string): RedisScript {
   return { text, sha: createHash('sha1').update(text).digest('hex') }
 }
 
@@ -55,7 +55,7 @@ end
  * KEYS meta. ARGV known id or '', schema, a fresh id. Makes the store where nobody knows another one.
  * Answers id, schema, whether it replaces the known one, its clock, how many replicas follow.
  */
-export const LOOK = script(String.raw`${CLOCK}
+export const LOOK = redisScript(String.raw`${CLOCK}
 local at = redis.call('HMGET', KEYS[1], 'id', 'schema')
 if not at[1] and ARGV[1] == '' then
   redis.call('HSET', KEYS[1], 'id', ARGV[3], 'schema', ARGV[2])
@@ -67,7 +67,7 @@ return {at[1] or '', at[2] or '0', redis.call('HEXISTS', KEYS[1], 'replaces:' ..
 `)
 
 /** KEYS meta. ARGV known id, schema, a fresh id. Makes what is there the successor of the known store; answers its id. */
-export const ACCEPT = script(String.raw`${CLOCK}
+export const ACCEPT = redisScript(String.raw`${CLOCK}
 local at = redis.call('HMGET', KEYS[1], 'id', 'schema')
 if tonumber(at[2] or 0) > tonumber(ARGV[2]) then return {'other', at[1] or '', at[2], 0} end
 local id = at[1]
@@ -80,18 +80,18 @@ return {'ok', id}
 `)
 
 /** KEYS meta, records. ARGV id, schema, name. */
-export const GET = script(String.raw`${SAME_STORE}
+export const GET = redisScript(String.raw`${SAME_STORE}
 return {'ok', redis.call('HGET', KEYS[2], ARGV[3]) or ''}
 `)
 
 /** KEYS meta, records, order. ARGV id, schema, from, to, limit: bounds as ZRANGEBYLEX has them. */
-export const PAGE = script(String.raw`${SAME_STORE}${BODIES}
+export const PAGE = redisScript(String.raw`${SAME_STORE}${BODIES}
 local names = redis.call('ZRANGEBYLEX', KEYS[3], ARGV[3], ARGV[4], 'LIMIT', 0, ARGV[5])
 return {'ok', names, bodiesOf(KEYS[2], names)}
 `)
 
 /** KEYS meta, records, claims. ARGV id, schema, index NUL value NUL. */
-export const FIND = script(String.raw`${SAME_STORE}${BODIES}${RANGE}
+export const FIND = redisScript(String.raw`${SAME_STORE}${BODIES}${RANGE}
 local names = {}
 for _, member in ipairs(range(KEYS[3], ARGV[3])) do
   names[#names + 1] = string.match(string.sub(member, #ARGV[3] + 1), '^[^%z]*%z(.*)$')
@@ -100,17 +100,17 @@ return {'ok', names, bodiesOf(KEYS[2], names)}
 `)
 
 /** KEYS meta, claims. ARGV id, schema, index NUL. At once, so that a claim that moves is neither missed nor seen twice. */
-export const CLAIMS = script(String.raw`${SAME_STORE}${RANGE}
+export const CLAIMS = redisScript(String.raw`${SAME_STORE}${RANGE}
 return {'ok', range(KEYS[2], ARGV[3])}
 `)
 
 /** KEYS meta. ARGV id, schema. */
-export const LAST_INVALIDATION = script(String.raw`${SAME_STORE}
+export const LAST_INVALIDATION = redisScript(String.raw`${SAME_STORE}
 return {'ok', tonumber(redis.call('HGET', KEYS[1], 'invalidation') or 0)}
 `)
 
 /** KEYS meta. ARGV id, schema, deadline. */
-export const NEXT_INVALIDATION = script(String.raw`${SAME_STORE}${IN_TIME}
+export const NEXT_INVALIDATION = redisScript(String.raw`${SAME_STORE}${IN_TIME}
 return {'ok', redis.call('HINCRBY', KEYS[1], 'invalidation', 1)}
 `)
 
@@ -120,15 +120,20 @@ return {'ok', redis.call('HINCRBY', KEYS[1], 'invalidation', 1)}
  * five for each change: number of its kind, put or remove, name, what is expected ('' for nothing), body.
  * Answers ok and whether anything was taken away, or the number of the change that must not be and why.
  */
-export const TRANSACT = script(String.raw`${SAME_STORE}${IN_TIME}${RANGE}
+export const TRANSACT = redisScript(String.raw`${SAME_STORE}${IN_TIME}${RANGE}
 local function key(kind, which) return KEYS[2 + 3 * (kind - 1) + which] end
 
+-- By plain finds: a pattern would try again at every byte of the value.
 local function claimsOf(body)
-  local claims = {}
-  for index, value, scope in string.gmatch(body, '([^%z]*)%z([^%z]*)%z([^%z]*)%z') do
-    claims[#claims + 1] = index .. '\0' .. value .. '\0' .. scope .. '\0'
+  local claims, from = {}, 1
+  while true do
+    local index = string.find(body, '\0', from, true)
+    if not index then return claims end
+    local value = string.find(body, '\0', index + 1, true)
+    local scope = string.find(body, '\0', value + 1, true)
+    claims[#claims + 1] = string.sub(body, from, scope)
+    from = scope + 1
   end
-  return claims
 end
 
 local records, order, claims, held = {}, {}, {}, {}
@@ -221,7 +226,7 @@ return {'ok', taken}
  * A copy of all records that nobody changes, for an export that reads it in its own time.
  * KEYS meta, kinds, then records, order and their copies of each kind. ARGV id, schema, deadline, ms that the copies last.
  */
-export const FREEZE = script(String.raw`${SAME_STORE}${IN_TIME}
+export const FREEZE = redisScript(String.raw`${SAME_STORE}${IN_TIME}
 if redis.call('SCARD', KEYS[2]) ~= (#KEYS - 2) / 4 then return {'again'} end
 for at = 3, #KEYS, 4 do
   for offset = 0, 1 do
@@ -238,7 +243,7 @@ return {'ok', tonumber(counts[1] or 0), tonumber(counts[2] or 0)}
  * of the import and three to come for each kind of the import. ARGV the known id, the id to be, schema, version,
  * invalidation, 1 where there may be records already, number of kinds there are, then the names of the new kinds.
  */
-export const RESTORE = script(String.raw`${CLOCK}
+export const RESTORE = redisScript(String.raw`${CLOCK}
 local at = redis.call('HMGET', KEYS[1], 'id', 'schema', 'version', 'invalidation')
 if tonumber(at[2] or 0) > tonumber(ARGV[3]) then return {'other', at[1] or '', at[2], 0} end
 local old = tonumber(ARGV[7])

@@ -55,6 +55,8 @@ export interface FeedSnapshot {
     facts: SlaveFacts
     status: SlaveStatus
     tunnels: Tunnel[]
+    /** False: its master is still saying its tunnels; the rest and `synced` follow as changes. */
+    synced: boolean
   }[]
 }
 
@@ -63,8 +65,13 @@ export interface FeedListener {
   onChange(change: FeedChange, master: string): void
   /** Something was missed, or it is the start: this is what the others hold now. */
   onSnapshot(snapshot: FeedSnapshot): void
-  /** The feed was away and is back, or lost what it held: say again what is linked here, by `publish`. */
-  onReturn(): void
+  /**
+   * The feed was away and is back, or lost what it held (`only`: of these slaves): what is linked here, as `publish` would
+   * be told it. Read bit by bit, as fast as it can be sent, with what is published meanwhile in between.
+   */
+  holdings(only?: ReadonlySet<string>): Iterable<FeedChange>
+  /** All slaves that other masters should have renewed lately and did not: they may be there, and get no devices. */
+  onSilent(slaves: ReadonlySet<string>): void
   /** A request of another master for a slave that is linked here. Throws LINK_LOST where it is not. */
   onRequest(slave: string, type: SlaveRequest, question: unknown): Promise<unknown>
 }
@@ -83,7 +90,7 @@ export interface SlotCandidate {
 export interface ClusterFeed {
   /** Listens from now on; resolves when the first snapshot was handed over. */
   start(listener: FeedListener): Promise<void>
-  /** Sent in order, batched by the tick; never throws. While the feed is away it is dropped: `onReturn` makes up for it. */
+  /** Sent in order, batched by the tick; never throws. While the feed is away it is dropped: `holdings` make up for it. */
   publish(change: FeedChange): void
   /**
    * Chooses the least busy of `candidates` (ordered by id) and reserves a place on it, atomically over all masters. Those who

@@ -1,5 +1,5 @@
 // How a change stands in Redis: what the script must know of it beside its JSON, which other masters read.
-import { holderKey } from '@sshoal/shared'
+import { holderKey, type Tunnel } from '@sshoal/shared'
 
 import type { FeedChange } from './cluster-feed.ts'
 
@@ -33,12 +33,18 @@ export function scriptWords(change: FeedChange, master: string): string[] {
         change.arrived ? 'arrived' : 'up',
         holderKey(change.tunnel),
         json,
-        JSON.stringify(change.tunnel),
+        `${change.tunnel.epoch} ${JSON.stringify(change.tunnel)}`,
       )
     case 'changed':
-      return words(change, 'changed', holderKey(change.tunnel), json, JSON.stringify(change.tunnel))
+      return words(
+        change,
+        'changed',
+        holderKey(change.tunnel),
+        json,
+        `${change.tunnel.epoch} ${JSON.stringify(change.tunnel)}`,
+      )
     case 'down':
-      return words(change, 'down', holderKey(change.holder), json, '')
+      return words(change, 'down', holderKey(change.holder), json, String(change.epoch))
     case 'synced':
     case 'gone':
       return words(change, change.type, '', json, '')
@@ -53,4 +59,9 @@ function words(
   data: string,
 ): string[] {
   return [type, change.slave, change.link, field, json, data]
+}
+
+/** What a record's data says of a tunnel: its epoch, a space, its JSON. */
+export function readTunnel(data: string): Tunnel {
+  return JSON.parse(data.slice(data.indexOf(' ') + 1)) as Tunnel
 }

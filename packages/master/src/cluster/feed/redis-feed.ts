@@ -1,9 +1,10 @@
 // The feed over Redis: changes go through one script that fences them and appends them to a stream; every master reads the
 // stream, notices a gap by its numbers and then reads the whole again. While Redis is away nothing is told and everything
 // goes on; when it is back, everybody says again what is linked to him.
-import { SshoalError, type Log, type SlaveStatus, type Tunnel } from '@sshoal/shared'
+import { errorText, SshoalError, type Log, type SlaveStatus } from '@sshoal/shared'
 import type { Cluster, Redis } from 'ioredis'
 
+import type { RedisScript } from '../../store/redis-scripts.ts'
 import type { MasterView } from '../cluster.ts'
 import type {
   Answer,
@@ -16,8 +17,8 @@ import type {
   SlaveRequest,
   SlotCandidate,
 } from './cluster-feed.ts'
-import { scriptWords } from './feed-message.ts'
-import { APPLY, LIFE_MS, RENEW, RESERVE } from './feed-scripts.ts'
+import { readTunnel, scriptWords } from './feed-message.ts'
+import { APPLY, POSITION, RENEW, RESERVE } from './feed-scripts.ts'
 import { MasterCalls } from './master-calls.ts'
 import { SlotDesk } from './slot-desk.ts'
 
@@ -26,9 +27,16 @@ const RETRY_MS = 500
 const CONNECT_MS = 5_000
 const BATCH = 500
 const READ_BLOCK_MS = 1_000
-const READ_COUNT = 500
-/** After Redis was away, the others need time to say again what they hold before anything is swept. */
-const NO_SWEEP_MS = LIFE_MS + 2_000
+/** Between two looks whether there is something to read again. */
+const WAIT_MS = 50
+const CLOSE_MS = 500
+const READ_COUNT = 100
+/** Tunnels that are read of a slave at once. */
+const SCAN_COUNT = 1_000
+/** How often a slave is read again because it was linked anew meanwhile. */
+const SCAN_ROUNDS = 3
+/** After so long at work the feed lets others have a turn. */
+const TURN_MS = 20
 const DEFAULT_STATUS: SlaveStatus = { load: 0, visits: 0, connections: 0 }
 
 export type FeedRedis = Redis | Cluster
@@ -57,16 +65,21 @@ export class RedisFeed implements ClusterFeed {
   #listener: FeedListener | undefined
   /** Links that this master registered, by slave: what `renew` keeps alive. */
   readonly #own = new Map<string, string>()
-  #queue: string[] = []
-  #flushing = false
+  #queue: FeedChange[] = []
+  /** What is said again, as far as it was not sent yet. */
+  #holdings: Iterator<FeedChange> | undefined
+  #flushing: Promise<void> | undefined
   #away = true
   #closed = false
+  #closing: Promise<void> | undefined
   #offsetMicros = 0
-  #noSweepUntil = 0
   #others: MasterView[] = []
   #renewing: NodeJS.Timeout | undefined
-  #lastId = '0-0'
-  #lastSeq = 0
+  #retrying: NodeJS.Timeout | undefined
+  /** Where we are in the stream; undefined while the whole is read: a change that is heard meanwhile would be undone by it. */
+  #position: { id: string; seq: number } | undefined
+  /** Slaves that Redis does not know although they are linked here. */
+  readonly #unknown = new Set<string>()
   #repeating: NodeJS.Timeout | undefined
 
   constructor(options: RedisFeedOptions) {
@@ -78,8 +91,9 @@ export class RedisFeed implements ClusterFeed {
     for (const redis of [this.#redis, this.#reader, this.#ears])
       redis.on('error', (error) => options.log.debug({ err: error }, 'redis connection error'))
     this.#calls = new MasterCalls(options.master.id, this.#redis, this.#keys)
-    this.#desk = new SlotDesk((words) =>
-      this.#redis.eval(RESERVE, 1, this.#keys, options.master.id, ...words),
+    this.#desk = new SlotDesk(
+      (words) => this.#run(RESERVE, [options.master.id, ...words]),
+      () => this.nowMicros(),
     )
   }
 
@@ -93,8 +107,6 @@ export class RedisFeed implements ClusterFeed {
       }
     })
     await this.#connected()
-    await this.#ears.subscribe(this.#calls.channel())
-    this.#noSweepUntil = performance.now() + NO_SWEEP_MS
     await this.#comeBack()
     this.#renewing = setInterval(() => void this.#renew(), RENEW_EVERY_MS)
     void this.#read()
@@ -105,10 +117,8 @@ export class RedisFeed implements ClusterFeed {
     else if (change.type === 'gone' && this.#own.get(change.slave) === change.link)
       this.#own.delete(change.slave)
     if (this.#away || this.#closed) return
-    this.#queue.push(...scriptWords(change, this.#options.master.id))
-    if (this.#flushing) return
-    this.#flushing = true
-    setImmediate(() => this.#flush())
+    this.#queue.push(change)
+    this.#wake()
   }
 
   reserve(wish: string, candidates: readonly SlotCandidate[]): Promise<string | undefined> | undefined {
@@ -142,68 +152,122 @@ export class RedisFeed implements ClusterFeed {
     return this.#away
   }
 
-  async close(): Promise<void> {
-    if (this.#closed) return
-    this.#flush()
-    this.#closed = true
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
     clearInterval(this.#renewing)
     clearTimeout(this.#repeating)
+    clearTimeout(this.#retrying)
+    this.#holdings = undefined
+    await Promise.race([this.#farewell(), new Promise((resolve) => setTimeout(resolve, CLOSE_MS))])
+    this.#closed = true
     this.#calls.close()
-    const { id } = this.#options.master
-    await Promise.race([
-      this.#redis
-        .multi()
-        .zrem(`${this.#keys}masters`, id)
-        .hdel(`${this.#keys}infos`, id)
-        .exec()
-        .catch(() => undefined),
-      new Promise((resolve) => setTimeout(resolve, 500)),
-    ])
     for (const redis of [this.#redis, this.#reader, this.#ears]) redis.disconnect()
   }
 
-  #flush(): void {
-    this.#flushing = false
-    const words = this.#queue
-    this.#queue = []
-    // Six words a change; a script of thousands would hold up everybody else.
-    for (let start = 0; start < words.length; start += 6 * BATCH) {
-      this.#redis
-        .eval(APPLY, 1, this.#keys, this.#options.master.id, ...words.slice(start, start + 6 * BATCH))
-        .then(
-          (unknown) => {
-            if (Array.isArray(unknown) && unknown.length > 0) this.#sayAgain()
-          },
-          (error: unknown) => this.#lost(error),
-        )
+  /** What is still to be said, then that this master is gone. */
+  async #farewell(): Promise<void> {
+    const { id } = this.#options.master
+    if (this.#away) return
+    await this.#flushing
+    try {
+      await this.#redis.multi().zrem(`${this.#keys}masters`, id).hdel(`${this.#keys}infos`, id).exec()
+    } catch (error) {
+      this.#options.log.debug({ err: error }, 'Redis did not hear that this master stops')
     }
   }
 
+  /** By its hash; by its text where Redis has forgotten it, or never heard it. */
+  async #run(script: RedisScript, args: (string | number)[]): Promise<unknown> {
+    try {
+      return await this.#redis.evalsha(script.sha, 1, this.#keys, ...args)
+    } catch (error) {
+      if (!errorText(error).startsWith('NOSCRIPT')) throw error
+      return this.#redis.eval(script.text, 1, this.#keys, ...args)
+    }
+  }
+
+  #wake(): void {
+    // What one tick says travels together.
+    this.#flushing ??= new Promise((resolve) => {
+      setImmediate(() => void this.#flush().finally(resolve))
+    })
+  }
+
+  /** One batch after another: Redis sets the pace, and a script of thousands would hold up everybody else. */
+  async #flush(): Promise<void> {
+    try {
+      while (!this.#away && !this.#closed) {
+        const batch = this.#nextBatch()
+        if (batch.length === 0) break
+        const { id } = this.#options.master
+        const unknown = await this.#run(APPLY, [id, ...batch.flatMap((change) => scriptWords(change, id))])
+        if (Array.isArray(unknown) && unknown.length > 0) this.#sayAgain(unknown.map(String))
+      }
+    } catch (error) {
+      this.#lost(error)
+    } finally {
+      this.#flushing = undefined
+    }
+  }
+
+  /** What happened goes before what is said again, which is read as it is when its turn comes. */
+  #nextBatch(): FeedChange[] {
+    const batch = this.#queue.splice(0, BATCH)
+    while (batch.length < BATCH && this.#holdings) {
+      const next = this.#holdings.next()
+      if (next.done) this.#holdings = undefined
+      else batch.push(next.value)
+    }
+    return batch
+  }
+
   /** Redis does not know a slave that is linked here: it lost it, or swept it while we were stopped. */
-  #sayAgain(): void {
+  #sayAgain(slaves: string[]): void {
+    for (const slave of slaves) this.#unknown.add(slave)
     this.#repeating ??= setTimeout(() => {
       this.#repeating = undefined
-      if (!this.#away && !this.#closed) this.#listener?.onReturn()
+      const only = new Set(this.#unknown)
+      this.#unknown.clear()
+      if (this.#away) return
+      const before = this.#holdings
+      this.#holdings = before ? both(before, this.#listener?.holdings(only)) : this.#sayings(only)
+      this.#wake()
     }, RETRY_MS)
+  }
+
+  #sayings(only?: ReadonlySet<string>): Iterator<FeedChange> | undefined {
+    return this.#listener?.holdings(only)[Symbol.iterator]()
   }
 
   #lost(error: unknown): void {
     if (this.#away || this.#closed) return
     this.#away = true
-    this.#options.log.warn({ err: error }, 'Redis is away: the view goes on from memory')
-    setTimeout(() => void this.#retry(), RETRY_MS)
+    this.#position = undefined
+    this.#queue = []
+    this.#holdings = undefined
+    this.#options.log.warn({ reason: errorText(error) }, 'Redis is away: the view goes on from memory')
+    // A connection that does not answer may be half open, and what waits in it would only grow.
+    if (errorText(error) === 'Command timed out')
+      for (const redis of [this.#redis, this.#reader, this.#ears]) redis.disconnect(true)
+    this.#retryLater()
+  }
+
+  #retryLater(): void {
+    if (!this.#closing) this.#retrying = setTimeout(() => void this.#retry(), RETRY_MS)
   }
 
   async #retry(): Promise<void> {
-    if (this.#closed) return
     try {
       await this.#connected()
-      await this.#redis.ping()
-      this.#noSweepUntil = performance.now() + NO_SWEEP_MS
       await this.#comeBack()
       this.#options.log.info('Redis is back')
-    } catch {
-      setTimeout(() => void this.#retry(), RETRY_MS)
+    } catch (error) {
+      this.#options.log.debug({ reason: errorText(error) }, 'Redis is still away')
+      this.#retryLater()
     }
   }
 
@@ -214,77 +278,128 @@ export class RedisFeed implements ClusterFeed {
 
   /** Ours first, so that nobody misses it; then what the others hold. */
   async #comeBack(): Promise<void> {
+    await this.#ears.subscribe(this.#calls.channel())
+    await this.#renewed()
     this.#away = false
     try {
-      await this.#renew({ throwing: true })
-      this.#listener?.onReturn()
+      this.#holdings = this.#sayings()
+      this.#wake()
       await this.#resync()
     } catch (error) {
       this.#away = true
+      this.#queue = []
+      this.#holdings = undefined
       throw error
     }
   }
 
-  async #renew({ throwing = false } = {}): Promise<void> {
+  async #renew(): Promise<void> {
     if (this.#away) return
-    const { id, version } = this.#options.master
-    const info = JSON.stringify({ id, version, startedAt: this.#startedAt })
-    const sweep = performance.now() > this.#noSweepUntil ? '1' : '0'
-    const askedAt = Date.now()
     try {
-      const answer = (await this.#redis.eval(
-        RENEW,
-        1,
-        this.#keys,
-        id,
-        info,
-        sweep,
-        ...[...this.#own].flat(),
-      )) as [string, string, string[], string[]]
-      const [seconds, micros, infos, missing] = answer
-      const between = (askedAt + Date.now()) / 2
-      this.#offsetMicros = Math.round(Number(seconds) * 1e6 + Number(micros) - between * 1_000)
-      this.#others = infos.flatMap((text) => otherMaster(text, id))
-      if (missing.length > 0) this.#sayAgain()
+      await this.#renewed()
     } catch (error) {
-      if (throwing) throw error
       this.#lost(error)
     }
   }
 
-  /** Where the stream stands first, then what stands: a change in between is heard twice, which changes nothing. */
+  async #renewed(): Promise<void> {
+    const { id, version } = this.#options.master
+    const info = JSON.stringify({ id, version, startedAt: this.#startedAt })
+    const own = [...this.#own]
+    const askedAt = Date.now()
+    const answer = (await this.#run(RENEW, [id, info, ...own.flat()])) as [
+      string,
+      string,
+      string[],
+      string[],
+      string[],
+      string[],
+    ]
+    const [seconds, micros, infos, missing, others, silent] = answer
+    const between = (askedAt + Date.now()) / 2
+    this.#offsetMicros = Math.round(Number(seconds) * 1e6 + Number(micros) - between * 1_000)
+    this.#others = infos.flatMap((text) => otherMaster(text, id))
+    for (const [slave, link] of own)
+      if (others.includes(slave) && this.#own.get(slave) === link) this.#own.delete(slave)
+    this.#listener?.onSilent(new Set(silent))
+    if (missing.length > 0) this.#sayAgain(missing)
+  }
+
+  /** Where the stream stands first, then what stands: a change in between is heard behind it, which changes nothing. */
   async #resync(): Promise<void> {
-    const [last] = await this.#redis.xrevrange(`${this.#keys}stream`, '+', '-', 'COUNT', 1)
-    this.#lastId = last?.[0] ?? '0-0'
-    this.#lastSeq = last ? Number(fieldsOf(last[1]).s) : 0
+    this.#position = undefined
+    const [id, seq] = (await this.#run(POSITION, [])) as [string, string]
     this.#listener?.onSnapshot(await this.#snapshot())
+    this.#position = { id, seq: Number(seq) }
   }
 
   async #snapshot(): Promise<FeedSnapshot> {
-    const [facts, links, status] = await Promise.all(
-      ['facts', 'links', 'status'].map((name) => this.#redis.hgetall(`${this.#keys}${name}`)),
+    const [facts, status] = await Promise.all(
+      ['facts', 'status'].map((name) => this.#redis.hgetall(`${this.#keys}${name}`)),
     )
     const slaves: FeedSnapshot['slaves'] = []
-    for (const [slave, text] of Object.entries(facts ?? {})) {
-      const { master, ...own } = JSON.parse(text) as SlaveFacts & { master: string }
-      if (master === this.#options.master.id) continue
-      const tunnels = await this.#redis.hvals(`${this.#keys}tunnels:${slave}`)
+    for (const slave of Object.keys(facts ?? {})) {
+      const found = await this.#slave(slave)
+      if (!found || found.master === this.#options.master.id) continue
+      const said = status?.[slave]
       slaves.push({
-        slave,
-        link: links?.[slave]?.split(' ')[1] ?? '',
-        master,
-        facts: own,
-        status: status?.[slave] === undefined ? DEFAULT_STATUS : (JSON.parse(status[slave]) as SlaveStatus),
-        tunnels: tunnels.map((tunnel) => JSON.parse(tunnel) as Tunnel),
+        ...found,
+        status: said === undefined ? DEFAULT_STATUS : (JSON.parse(said) as SlaveStatus),
       })
     }
     return { slaves }
   }
 
+  /** A slave as it stands, with all tunnels of one and the same link. Undefined: it is gone. */
+  async #slave(slave: string): Promise<Omit<FeedSnapshot['slaves'][number], 'status'> | undefined> {
+    for (let round = 1; ; round++) {
+      const before = await this.#linkOf(slave)
+      const tunnels = new Map<string, string>()
+      let cursor = '0'
+      do {
+        const [next, fields] = await this.#redis.hscan(
+          `${this.#keys}tunnels:${slave}`,
+          cursor,
+          'COUNT',
+          SCAN_COUNT,
+        )
+        for (let i = 0; i + 1 < fields.length; i += 2) tunnels.set(fields[i] ?? '', fields[i + 1] ?? '')
+        cursor = next
+      } while (cursor !== '0')
+      const after = await this.#linkOf(slave)
+      if (!after) return undefined
+      if (before?.link !== after.link && round < SCAN_ROUNDS) continue
+      const { master, ...facts } = JSON.parse(after.facts) as SlaveFacts & { master: string }
+      return {
+        slave,
+        link: after.link,
+        master,
+        facts,
+        // Said again meanwhile: who hears the rest as changes must not take this for all.
+        synced: before?.synced === true && after.synced && before.link === after.link,
+        tunnels: [...tunnels.values()].map(readTunnel),
+      }
+    }
+  }
+
+  async #linkOf(slave: string): Promise<{ link: string; facts: string; synced: boolean } | undefined> {
+    const names = ['links', 'facts', 'synced']
+    const pipeline = this.#redis.multi()
+    for (const name of names) pipeline.hget(`${this.#keys}${name}`, slave)
+    const [link, facts, synced] = ((await pipeline.exec()) ?? []).map(([error, value]) => {
+      if (error) throw error
+      return typeof value === 'string' ? value : undefined
+    })
+    if (link === undefined || facts === undefined) return undefined
+    const id = link.split(' ')[1] ?? ''
+    return { link: id, facts, synced: synced === id }
+  }
+
   async #read(): Promise<void> {
     while (!this.#closed) {
-      if (this.#away) {
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
+      const position = this.#position
+      if (!position) {
+        await new Promise((resolve) => setTimeout(resolve, WAIT_MS))
         continue
       }
       try {
@@ -295,32 +410,41 @@ export class RedisFeed implements ClusterFeed {
           READ_BLOCK_MS,
           'STREAMS',
           `${this.#keys}stream`,
-          this.#lastId,
+          position.id,
         )
-        for (const [id, fields] of answer?.[0]?.[1] ?? [])
-          if (!(await this.#onEntry(id, fieldsOf(fields)))) break
+        await this.#hear(position, answer?.[0]?.[1] ?? [])
       } catch (error) {
         if (!this.#closed) this.#lost(error)
       }
     }
   }
 
-  /** False: something was missed, and the whole was read instead. */
-  async #onEntry(
-    id: string,
-    { m: master = '', s: seq = '0', c: changes = '[]' }: Record<string, string>,
-  ): Promise<boolean> {
-    if (this.#lastSeq !== 0 && Number(seq) !== this.#lastSeq + 1) {
-      this.#options.log.warn({ expected: this.#lastSeq + 1, seq }, 'a stretch of the feed was missed')
-      await this.#resync()
-      return false
+  /** In order; stops where something was missed, and reads the whole instead. */
+  async #hear(position: { id: string; seq: number }, entries: [string, string[]][]): Promise<void> {
+    let begin = performance.now()
+    for (const [id, flat] of entries) {
+      if (performance.now() - begin > TURN_MS) {
+        await new Promise((resolve) => setImmediate(resolve))
+        begin = performance.now()
+      }
+      // The whole was read meanwhile, or Redis went away: this is old.
+      if (this.#position !== position) return
+      const { m: master = '', s: seq = '0', c: changes = '[]' } = fieldsOf(flat)
+      if (Number(seq) !== position.seq + 1) {
+        this.#options.log.warn({ expected: position.seq + 1, seq }, 'a stretch of the feed was missed')
+        return this.#resync()
+      }
+      position.id = id
+      position.seq++
+      if (master === this.#options.master.id) continue
+      for (const change of JSON.parse(changes) as FeedChange[]) this.#listener?.onChange(change, master)
     }
-    this.#lastId = id
-    this.#lastSeq = Number(seq)
-    if (master === this.#options.master.id) return true
-    for (const change of JSON.parse(changes) as FeedChange[]) this.#listener?.onChange(change, master)
-    return true
   }
+}
+
+function* both(first: Iterator<FeedChange>, second: Iterable<FeedChange> = []): Iterator<FeedChange> {
+  for (let next = first.next(); !next.done; next = first.next()) yield next.value
+  yield* second
 }
 
 function connected(redis: FeedRedis): Promise<void> {

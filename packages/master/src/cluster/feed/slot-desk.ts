@@ -9,15 +9,21 @@ interface Wish {
   waiting: ((id: string | undefined) => void)[]
 }
 
-/** Runs RESERVE with these words; rejects when Redis does not answer. */
+/** Runs RESERVE with these words; answers the ids that were chosen, rejects when Redis does not answer. */
 export type RunReserve = (words: (string | number)[]) => Promise<unknown>
+
+/** Later Redis does nothing: who asked was told to choose by himself. Well below the time limit of a call. */
+const DEADLINE_MS = 1_500
 
 export class SlotDesk {
   readonly #run: RunReserve
+  readonly #nowMicros: () => number
   #wishes = new Map<string, Wish>()
 
-  constructor(run: RunReserve) {
+  /** `nowMicros`: Redis' clock. */
+  constructor(run: RunReserve, nowMicros: () => number) {
     this.#run = run
+    this.#nowMicros = nowMicros
   }
 
   /** Never rejects; undefined: choose by what you know. */
@@ -35,18 +41,23 @@ export class SlotDesk {
   async #send(): Promise<void> {
     const wishes = [...this.#wishes.values()]
     this.#wishes = new Map()
-    const words: (string | number)[] = [SLOT_MS, randomBytes(9).toString('base64')]
+    const deadline = Math.round(this.#nowMicros() / 1_000) + DEADLINE_MS
+    const words: (string | number)[] = [deadline, SLOT_MS, randomBytes(9).toString('base64')]
     for (const { candidates, waiting } of wishes) {
       words.push(waiting.length, candidates.length)
       for (const { id, tunnels, capacity } of candidates) words.push(id, tunnels, capacity)
     }
     const everybody = wishes.flatMap(({ waiting }) => waiting)
-    let chosen: unknown
+    let chosen: unknown[] = []
     try {
-      chosen = await this.#run(words)
+      const answer = await this.#run(words)
+      if (Array.isArray(answer)) chosen = answer
     } catch {
-      chosen = undefined
+      // Nobody waits for Redis: undefined says so.
     }
-    everybody.forEach((resolve, index) => resolve(Array.isArray(chosen) ? String(chosen[index]) : undefined))
+    everybody.forEach((resolve, index) => {
+      const id = chosen[index]
+      resolve(typeof id === 'string' ? id : undefined)
+    })
   }
 }
