@@ -40,7 +40,7 @@ const regions = (...names: string[]) => ({
   slaveFlags: (n: number) => ['--region', names[n] ?? ''],
 })
 
-test('ten slots on two empty slaves go five to each, and end by themselves', async () => {
+test('ten slots on two empty slaves go five to each, and end by themselves (T003, T005, T006, T007, T014)', async () => {
   const cluster = await startCluster({ slaves: 2 })
   expect(await slots(cluster, 10)).toEqual({ 'slave-1': 5, 'slave-2': 5 })
   expect((await cluster.cluster()).totals.reserved).toBe(10)
@@ -53,7 +53,7 @@ test('ten devices that ask at once are spread evenly too', async () => {
   expect(answers.filter(({ body }) => body.slave === 'slave-1')).toHaveLength(5)
 })
 
-test('a slot says where to connect and which host keys to expect, and is not to be stored', async () => {
+test('a slot says where to connect and which host keys to expect, and is not to be stored (T003, T004)', async () => {
   const cluster = await startCluster()
   const [slave] = cluster.slaves
   const { status, body, headers } = await connect(cluster)
@@ -83,7 +83,7 @@ test.each(['openssh', 'dropbear'] as const)(
   },
 )
 
-test('the slave with fewer tunnels gets the next device', async () => {
+test('the slave with fewer tunnels gets the next device (T005)', async () => {
   const cluster = await startCluster({ slaves: 2 })
   const [busy] = cluster.slaves
   if (busy === undefined) throw new Error('no slave')
@@ -102,7 +102,7 @@ test('a slave with twice the capacity gets twice the devices', async () => {
   expect(await slots(cluster, 9)).toEqual({ 'slave-1': 3, 'slave-2': 6 })
 })
 
-test('an arrival takes the place of its slot', async () => {
+test('an arrival takes the place of its slot (T008)', async () => {
   const cluster = await startCluster()
   const [slave] = cluster.slaves
   if (slave === undefined) throw new Error('no slave')
@@ -119,17 +119,29 @@ test('an arrival takes the place of its slot', async () => {
   expect(performance.now()).toBeLessThan(expires)
 })
 
-test('a device that asks for a region is sent to a slave there', async () => {
+test('a device that asks for a region is sent to a slave there (T010, T012)', async () => {
   const cluster = await startCluster(regions('eu', 'us'))
   expect(await slots(cluster, 4, '?region=us')).toEqual({ 'slave-2': 4 })
 })
 
-test('a region without slaves falls back only where the operator said so', async () => {
+test('a slave that says no region is in none, and the reservations of a dead slave die with it (T013, T015)', async () => {
+  const cluster = await startCluster({ slaves: 2, slaveFlags: (n) => (n === 0 ? [] : ['--region', 'us']) })
+  expect(await slots(cluster, 2, '?region=us')).toEqual({ 'slave-2': 2 })
+  const events = await cluster.events()
+  cluster.slaves[1]?.process.signal('SIGKILL')
+  await events.next('slave.lost', { slave: 'slave-2' })
+  expect((await cluster.cluster()).totals.reserved).toBe(0)
+  expect(await connect(cluster, '?region=us')).toMatchObject({ status: 503, body: { code: 'NO_SLAVE' } })
+  expect(await slots(cluster, 2)).toEqual({ 'slave-1': 2 })
+})
+
+test('a region without slaves falls back only where the operator said so (T011)', async () => {
   const cluster = await startCluster({
     ...regions('eu', 'us'),
     masterFlags: ['--region-fallback', 'asia=us'],
   })
   expect(await slots(cluster, 2, '?region=asia')).toEqual({ 'slave-2': 2 })
+  expect(await connect(cluster, '?region=africa')).toMatchObject({ status: 503, body: { code: 'NO_SLAVE' } })
 })
 
 test('a device that can only use port 443 gets no slot where no slave has it', async () => {
@@ -153,7 +165,7 @@ test('a draining slave gets no more devices', async () => {
   expect(await slots(cluster, 4)).toEqual({ 'slave-2': 4 })
 })
 
-test('a killed slave gets no more devices, from the moment its link breaks', async () => {
+test('a killed slave gets no more devices, from the moment its link breaks (T115)', async () => {
   const cluster = await startCluster({ slaves: 2 })
   const events = await cluster.events()
   cluster.slaves[0]?.process.signal('SIGKILL')
@@ -162,7 +174,7 @@ test('a killed slave gets no more devices, from the moment its link breaks', asy
   await events.next('slave.lost', { slave: 'slave-1' })
 })
 
-test('without any slave the answer is 503 and says so', async () => {
+test('without any slave the answer is 503 and says so (T009)', async () => {
   const cluster = await startCluster()
   await cluster.slaves[0]?.process.stop()
   await eventually(async () => {

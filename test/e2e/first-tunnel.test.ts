@@ -19,7 +19,7 @@ import {
 } from '../kit/index.ts'
 
 test.each(['openssh', 'dropbear'] as const)(
-  'a device with stock %s is told its port, visitors reach its service, and the cluster shows it',
+  'a device with stock %s is told its port, visitors reach its service, and the cluster shows it (T001, T002, T016, T020, T021, T023, T077)',
   async (client) => {
     const cluster = await startCluster()
     const [slave] = cluster.slaves
@@ -63,7 +63,7 @@ test.each(['openssh', 'dropbear'] as const)(
   },
 )
 
-test('a device gets the same port again when it comes back', async () => {
+test('a device gets the same port again when it comes back (T075)', async () => {
   const cluster = await startCluster()
   const [slave] = cluster.slaves
   if (slave === undefined) throw new Error('no slave')
