@@ -23,6 +23,10 @@ export interface RestRequest {
   json?: unknown
   /** Sent as it is, in place of `json`. */
   body?: { type: string; text: string }
+  /** Sent as it comes, in place of both. */
+  stream?: { type: string; body: ReadableStream; size: number }
+  /** Default 30 s. */
+  deadlineMs?: number
   headers?: Record<string, string>
 }
 
@@ -35,7 +39,7 @@ export class RestClient {
 
   /** The answer's JSON, undefined when it has no body. Throws SshoalError with the master's code. */
   async call<T>(path: string, request: RestRequest = {}): Promise<T> {
-    const response = await this.open(path, request, AbortSignal.timeout(DEADLINE_MS))
+    const response = await this.open(path, request, AbortSignal.timeout(request.deadlineMs ?? DEADLINE_MS))
     try {
       const text = await response.text()
       return (text === '' ? undefined : JSON.parse(text)) as T
@@ -53,7 +57,10 @@ export class RestClient {
     const token = this.#token()
     const headers: Record<string, string> = { accept: 'application/json', ...request.headers }
     if (token !== undefined) headers.authorization = `Bearer ${token}`
-    if (request.body) headers['content-type'] = request.body.type
+    if (request.stream) {
+      headers['content-type'] = request.stream.type
+      headers['content-length'] = String(request.stream.size)
+    } else if (request.body) headers['content-type'] = request.body.type
     else if (request.json !== undefined) headers['content-type'] = 'application/json'
     const body = request.body?.text ?? (request.json === undefined ? undefined : JSON.stringify(request.json))
     let response: Response
@@ -61,7 +68,7 @@ export class RestClient {
       response = await fetch(url, {
         method: request.method ?? 'GET',
         headers,
-        body,
+        ...(request.stream ? { body: request.stream.body, duplex: 'half' as const } : { body }),
         signal,
         redirect: 'error',
       })
