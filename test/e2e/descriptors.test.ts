@@ -96,11 +96,11 @@ test('T147: a limit of 600 open files leaves room for 44 tunnels, and the start 
   ]
   const small = start('bash', ['-c', `ulimit -n 600; exec ${slave} ${flags.join(' ')}`])
   await small.waitForOutput(
-    /"wanted":100,"capacity":44,"capacityLimit":"descriptors","descriptors":600,"ports":100/,
+    /"wanted":100,"capacity":88,"capacityLimit":"descriptors","descriptors":600,"ports":100/,
   )
-  await small.waitForOutput(/"capacity":44,"capacityLimit":"descriptors"[^\n]*"slave ready"/)
+  await small.waitForOutput(/"capacity":88,"capacityLimit":"descriptors"[^\n]*"slave ready"/)
   await eventually(async () => {
-    expect((await cluster.cluster()).slaves.find(({ id }) => id === 'small')).toMatchObject({ capacity: 44 })
+    expect((await cluster.cluster()).slaves.find(({ id }) => id === 'small')).toMatchObject({ capacity: 88 })
   })
 })
 

@@ -24,12 +24,20 @@ export function descriptorLimit(): number {
   }
 }
 
-/** Tunnels that fit under the limit when each is bound (two sockets); at least 1. */
-export function capacityOf(limit: number): number {
-  return limit === Infinity ? MOST : Math.max(1, Math.floor((limit - RESERVED) / 2))
+/** Sockets that tunnels may take in all: one each, a second for each bound forward; at least 2. */
+export function socketsFor(limit: number): number {
+  return limit === Infinity ? 2 * MOST : Math.max(2, limit - RESERVED)
 }
 
-/** The least of what the operator wants, what the descriptors allow, and the ports there are; the first of equals. */
+/** Tunnels that fit under the limit when each is bound (two sockets); at least 1. */
+export function capacityOf(limit: number): number {
+  return Math.floor(socketsFor(limit) / 2)
+}
+
+/**
+ * The least of what the operator wants, what the descriptors allow, and the ports there are; the first of equals. Who names
+ * a capacity may mean named tunnels, which take one descriptor; the bound among them are counted when they come.
+ */
 export function effectiveCapacity(facts: {
   wanted: number | undefined
   descriptors: number
@@ -37,7 +45,10 @@ export function effectiveCapacity(facts: {
 }): Capacity {
   const limits: Capacity[] = [
     ...(facts.wanted === undefined ? [] : [{ tunnels: facts.wanted, limit: 'capacity' as const }]),
-    { tunnels: capacityOf(facts.descriptors), limit: 'descriptors' },
+    {
+      tunnels: facts.wanted === undefined ? capacityOf(facts.descriptors) : socketsFor(facts.descriptors),
+      limit: 'descriptors',
+    },
     { tunnels: facts.ports, limit: 'forward-ports' },
   ]
   return limits.reduce((least, each) => (each.tunnels < least.tunnels ? each : least))

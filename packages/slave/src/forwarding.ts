@@ -97,6 +97,12 @@ function check(
       return { code: 'SLAVE_FULL', reason: 'this slave is full; ask the master for another' }
   }
   if (!bound) return checkName(request, standing)
+  // Only where a capacity was named that counts on named tunnels can the bound ones run out of sockets.
+  if (parts.tunnels.size + parts.ports.inUse + 2 > parts.sockets)
+    return {
+      code: 'SLAVE_FULL',
+      reason: 'this slave has no socket left for another port; ask the master for another',
+    }
   if (request.bindPort !== 0) {
     const code = standing.some(({ shown }) => shown.kind === 'bound' && shown.port === request.bindPort)
       ? 'PORT_IN_USE'

@@ -17,6 +17,8 @@ export interface SlaveParts {
   readonly id: string
   readonly settings: SlaveSettings
   readonly capacity: number
+  /** What tunnels may take in all: one each, a second for each bound forward. */
+  readonly sockets: number
   readonly identities: Identities
   readonly leases: Leases
   readonly tunnels: Tunnels

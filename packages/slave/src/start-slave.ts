@@ -17,7 +17,7 @@ import {
 } from '@sshoal/shared'
 
 import { Connections } from './connections.ts'
-import { descriptorLimit, effectiveCapacity } from './descriptors.ts'
+import { descriptorLimit, effectiveCapacity, socketsFor } from './descriptors.ts'
 import { DeviceConnection } from './device-connection.ts'
 import { drainTunnels } from './drain.ts'
 import { EpochClock } from './epoch.ts'
@@ -137,6 +137,7 @@ export async function startSlave(settings: SlaveSettings, { log: baseLog }: { lo
     id,
     settings,
     capacity,
+    sockets: socketsFor(descriptors),
     identities,
     leases,
     tunnels,

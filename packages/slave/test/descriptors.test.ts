@@ -19,7 +19,7 @@ test.each([
   ],
   [
     { wanted: 50_000, descriptors: 20_000, ports: 50_001 },
-    { tunnels: 9_744, limit: 'descriptors' },
+    { tunnels: 19_488, limit: 'descriptors' },
   ],
   [
     { wanted: 50_000, descriptors: 200_000, ports: 50 },

@@ -36,6 +36,7 @@ beforeEach(async () => {
   parts = {
     settings: { forwardAddress: '127.0.0.1', maxVisits: 10, ...settings },
     capacity: 10,
+    sockets: 20,
     tunnels: test.tunnels,
     leases: { stands: () => true },
     ports,
