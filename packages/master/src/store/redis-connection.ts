@@ -20,14 +20,18 @@ const RETRY_MS = 1_000
 
 export type RedisClient = Redis | Cluster
 
-/** Redis answered, and meant no. */
-const REFUSED = /^(WRONGPASS|NOAUTH|NOPERM|ERR invalid password|ERR .*AUTH|NOPROTO)/
+/** Redis answered, and meant no; or it is not who it should be. Trying again would change nothing. */
+const REFUSED =
+  /^(WRONGPASS|NOAUTH|NOPERM|ERR invalid password|ERR .*AUTH|NOPROTO)|user executing the script can't|certificate/i
 /** Redis answered that it cannot at the moment. */
 const PASSING =
   /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|MISCONF|NOREPLICAS|UNBLOCKED|OOM|MOVED|ASK)\b/
 
 /** A client that connects by itself and again; for the store, and for whoever else speaks with the same Redis. Throws REDIS_TLS. */
-export function makeRedisClient({ address, tls: files = {}, sentinelPassword }: RedisAccess): RedisClient {
+export function makeRedisClient(
+  { address, tls: files = {}, sentinelPassword }: RedisAccess,
+  callMs = CALL_MS,
+): RedisClient {
   const { mode, nodes, name, db, username, password } = address
   const tls = readRedisTls(address, files)
   const common: RedisOptions = {
@@ -37,7 +41,7 @@ export function makeRedisClient({ address, tls: files = {}, sentinelPassword }: 
     ...(tls === undefined ? {} : { tls }),
     connectionName: 'sshoal',
     connectTimeout: 2_000,
-    commandTimeout: CALL_MS,
+    commandTimeout: callMs,
     enableOfflineQueue: false,
     // A write whose answer was lost may have happened; sent again, it would find itself in its way.
     autoResendUnfulfilledCommands: false,
@@ -66,7 +70,9 @@ export function makeRedisClient({ address, tls: files = {}, sentinelPassword }: 
       ...(sentinelPassword === undefined ? {} : { sentinelPassword }),
       ...(tls === undefined ? {} : { enableTLSForSentinelMode: true, sentinelTLS: tls }),
       sentinelCommandTimeout: CALL_MS,
-      failoverDetector: true,
+      // ioredis' detector breaks off a connection that is being made, and then never makes another; the old server
+      // says READONLY, or Sentinel cuts its connections, soon enough.
+      failoverDetector: false,
       sentinelRetryStrategy: (times) => Math.min(times * 50, RETRY_MS),
     })
   const [node] = nodes
@@ -76,6 +82,8 @@ export function makeRedisClient({ address, tls: files = {}, sentinelPassword }: 
 export class RedisConnection {
   /** Without user and password. */
   readonly where: string
+  /** A call is refused after this long, ms. */
+  readonly callMs: number
   readonly #access: RedisAccess
   readonly #log: Log
   readonly #client: RedisClient
@@ -85,15 +93,20 @@ export class RedisConnection {
   #complained = false
   #closing = false
 
-  constructor(access: RedisAccess, log: Log) {
+  constructor(access: RedisAccess, log: Log, callMs = CALL_MS) {
+    this.callMs = callMs
     this.#access = access
     this.#log = log
     this.where = formatRedisAddress(access.address)
-    this.#client = makeRedisClient(access)
+    this.#client = makeRedisClient(access, callMs)
     this.#client.on('error', (error: Error) => this.#failed(error))
     this.#client.on('node error', (error: Error) => this.#failed(error))
     this.#client.on('close', () => {
       for (const listener of this.#ended) listener()
+    })
+    // A connector that is interrupted while it connects leaves ioredis without any further attempt.
+    this.#client.on('end', () => {
+      if (!this.#closing) setTimeout(() => this.#again(), RETRY_MS).unref()
     })
     this.#client.on('ready', () => {
       for (const listener of this.#began) listener()
@@ -102,13 +115,13 @@ export class RedisConnection {
     })
   }
 
-  /** Resolves when Redis serves. Throws STORE_REFUSED where it lets nobody in so, STORE_UNAVAILABLE after 5 s. */
-  async opened(): Promise<void> {
-    const end = performance.now() + OPEN_MS
+  /** Resolves when Redis serves. Throws STORE_REFUSED where it lets nobody in so, STORE_UNAVAILABLE after `patience` ms. */
+  async opened(patience = OPEN_MS): Promise<void> {
+    const end = performance.now() + patience
     while (this.#client.status !== 'ready') {
       const error = this.#lastError
       if (error !== undefined && REFUSED.test(error))
-        throw new SshoalError('STORE_REFUSED', `${this.where} does not let us in: ${error}`)
+        throw new SshoalError('STORE_REFUSED', `${this.where} cannot be used: ${error}`)
       if (performance.now() > end)
         throw new SshoalError(
           'STORE_UNAVAILABLE',
@@ -128,9 +141,9 @@ export class RedisConnection {
     this.#ended.add(ended)
   }
 
-  /** Another connection of the same kind. */
-  another(): RedisConnection {
-    return new RedisConnection(this.#access, this.#log)
+  /** Another connection to the same Redis. */
+  another(callMs = CALL_MS): RedisConnection {
+    return new RedisConnection(this.#access, this.#log, callMs)
   }
 
   /** Runs a script by its hash, by its text where Redis has forgotten it. Throws STORE_UNAVAILABLE, STORE_REFUSED, STORE_FAILED. */
@@ -151,7 +164,7 @@ export class RedisConnection {
     let timer: NodeJS.Timeout | undefined
     // The clients have time limits of their own, but for single commands; redirections add up.
     const late = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => reject(new Late()), CALL_MS)
+      timer = setTimeout(() => reject(new Late()), this.callMs)
     })
     try {
       return await Promise.race([ask(this.#client), late])
@@ -169,6 +182,10 @@ export class RedisConnection {
     this.#client.disconnect()
   }
 
+  #again(): void {
+    if (!this.#closing && this.#client.status === 'end') this.#client.connect().catch(() => {}) // the error event says it
+  }
+
   #failed(error: Error): void {
     this.#lastError = plain(error)
     if (this.#complained || this.#closing) return
@@ -182,7 +199,7 @@ export class RedisConnection {
     if (error instanceof Late || text === 'Command timed out') {
       // A connection that does not answer may be half open, and what waits in it would only grow.
       if (!this.#closing && this.ready) this.#client.disconnect(true)
-      return this.#away(`no answer within ${CALL_MS} ms`)
+      return this.#away(`no answer within ${this.callMs} ms`)
     }
     if (REFUSED.test(text)) return new SshoalError('STORE_REFUSED', `${this.where} refuses: ${text}`)
     if (PASSING.test(text) || !isReply(error)) return this.#away(text)

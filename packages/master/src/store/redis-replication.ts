@@ -44,7 +44,7 @@ export class Replication {
     const log = this.#log
     try {
       this.#own ??= this.#connection.another()
-      await this.#own.opened()
+      await this.#own.opened(WAIT_MS)
       const answers = await this.#own.call((client) =>
         client.pipeline().set(this.#names.waited, '1', 'EX', 60).wait(replicas, WAIT_MS).exec(),
       )

@@ -5,7 +5,7 @@ import { randomUUID } from 'node:crypto'
 
 import { SshoalError, type Log } from '@sshoal/shared'
 
-import { CALL_MS, RedisConnection, type RedisAccess } from './redis-connection.ts'
+import { RedisConnection, type RedisAccess } from './redis-connection.ts'
 import { checkHealth } from './redis-health.ts'
 import { RedisIdentity } from './redis-identity.ts'
 import {
@@ -194,7 +194,8 @@ class RedisStore implements Store {
     return Number(number)
   }
 
-  snapshot(): Promise<Snapshot> {
+  async snapshot(): Promise<Snapshot> {
+    if (this.#closing) throw storeClosed()
     return snapshotRedis(this.#connection, this.#names, this.#identity.id, this.#ask)
   }
 
@@ -218,12 +219,12 @@ class RedisStore implements Store {
   }
 
   /** A script that begins with the look whether it still is the same store; `write`: and whether it still is time. */
-  readonly #ask: Ask = async (script, keys, args, write = false) => {
+  readonly #ask: Ask = async (script, keys, args, write = false, connection = this.#connection) => {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const begin = performance.now()
-      const deadline = write ? [Math.round(begin + this.#clock + CALL_MS)] : []
+      const deadline = write ? [Math.round(begin + this.#clock + connection.callMs)] : []
       const lead = [this.#identity.id, SCHEMA, ...deadline]
-      const answer = await this.#run(script, [this.#names.meta, ...keys], [...lead, ...args])
+      const answer = await this.#run(script, [this.#names.meta, ...keys], [...lead, ...args], connection)
       const [word, id, schema, replaces] = answer
       if (word === 'other') {
         const seen = { id: String(id), schema: Number(schema), replaces: replaces === 1 }
@@ -239,9 +240,14 @@ class RedisStore implements Store {
     throw new SshoalError('STORE_UNAVAILABLE', `${this.#connection.where} answers too late`)
   }
 
-  async #run(script: RedisScript, keys: string[], args: (string | number | Buffer)[]): Promise<unknown[]> {
+  async #run(
+    script: RedisScript,
+    keys: string[],
+    args: (string | number | Buffer)[],
+    connection = this.#connection,
+  ): Promise<unknown[]> {
     if (this.#closing) throw storeClosed()
-    const asked = this.#connection.run(script, keys, args)
+    const asked = connection.run(script, keys, args)
     this.#asked.add(asked)
     try {
       return (await asked) as unknown[]
