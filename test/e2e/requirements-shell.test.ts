@@ -58,11 +58,15 @@ describe('nothing is ever run (T055)', () => {
     ['a command', ['-T'], ['id'], /exec request failed/],
     ['a command with a terminal', ['-tt'], ['id'], /exec request failed/],
     ['a subsystem', ['-s'], ['netconf'], /subsystem request failed/],
-  ])('%s is refused', async (_name, args, command, words) => {
+  ])('%s is refused, and told as an event', async (_name, args, command, words) => {
+    const events = await cluster.events()
     const { status, stdout, stderr } = await ssh(args, { command })
     expect({ status, stdout }).toEqual({ status: 255, stdout: '' })
     expect(stderr).toMatch(words)
     expect(children()).toEqual([])
+    // The same within a minute folds into one event, so the first says it and the list keeps it.
+    if (_name === 'a command') await events.next('device.refused', { code: 'NO_SHELL', device: 'barn' })
+    events.close()
   })
 
   test('sftp and scp are refused', async () => {

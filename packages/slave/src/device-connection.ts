@@ -141,6 +141,11 @@ export class DeviceConnection implements SshConnectionHandlers {
     return Promise.resolve({ outcome: 'refuse', text: refusalText(refusal) })
   }
 
+  onRefusedRequest(type: 'exec' | 'subsystem'): void {
+    this.parts.metrics.refusals.inc({ code: 'NO_SHELL' })
+    this.#report({ code: 'NO_SHELL', reason: `${type} is refused: nothing is ever run here` }, this.#offer)
+  }
+
   onSession(): void {
     this.#settle()
   }

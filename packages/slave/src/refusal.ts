@@ -5,6 +5,7 @@ export type RefusalCode =
   | 'BAD_SIGNATURE'
   | 'TRY_LATER'
   | 'NOT_A_DEVICE'
+  | 'NO_SHELL'
   | 'NOT_READY'
   | 'DRAINING'
   | 'SLAVE_FULL'

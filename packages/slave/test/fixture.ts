@@ -185,7 +185,6 @@ export function helloFacts(): Omit<Hello, 'protocol' | 'signature' | 'tunnels'> 
     forwardAddress: '127.0.0.1',
     forwardPorts: { first: 20_000, last: 25_000 },
     capacity: 10,
-    sockets: 20,
     uptimeSeconds: 1,
     draining: false,
     addresses: [],

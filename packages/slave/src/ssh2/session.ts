@@ -70,6 +70,7 @@ export class Session implements ChannelEnd {
     }
     const granted = (type === 'pty-req' && !this.#shell) || type === 'window-change'
     if (type === 'pty-req' && granted) this.#terminal = true
+    if (type === 'exec' || type === 'subsystem') this.#handlers.onRefusedRequest?.(type)
     if (wantReply) this.#channel.reply(granted)
   }
 

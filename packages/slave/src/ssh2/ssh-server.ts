@@ -61,6 +61,8 @@ export interface SshConnectionHandlers {
   onDirect(request: DirectRequest): Promise<DirectVerdict>
   /** A `shell` request on a session; undefined refuses it. exec, subsystem and all else are refused by the engine. */
   onShell(): Promise<ShellView | undefined>
+  /** An `exec` or `subsystem` request was refused. */
+  onRefusedRequest?(type: 'exec' | 'subsystem'): void
   /** A session was opened (counts as a sign of life against the "nothing after login" limit). */
   onSession?(): void
   /** The last call, exactly once, when the socket is gone for good. `error` says why when it was not orderly. */
