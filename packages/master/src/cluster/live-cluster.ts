@@ -40,6 +40,7 @@ import type {
   SlaveFacts,
   SlaveRequest,
 } from './feed/cluster-feed.ts'
+import { Invalidations } from './invalidations.ts'
 import { LiveTunnel } from './live-tunnel.ts'
 import { SLOT_MS } from './reservations.ts'
 import { eligibleSlaves, leastBusy, type RegionFallback } from './select-slave.ts'
@@ -113,20 +114,24 @@ export class LiveCluster implements Cluster, FeedListener {
   readonly #startedAt = performance.now()
   #lastEpoch = 0
   #lastSince = 0
-  #invalidation: number
+  readonly #turns: Invalidations
   #invalidating: Promise<unknown> = Promise.resolve()
   #closed = false
   readonly counters = { slots: 0, noSlave: 0, ups: 0, downs: 0, moves: 0, dropped: 0 }
 
   constructor(deps: LiveClusterDeps) {
     this.deps = deps
-    this.#invalidation = deps.lastInvalidation
+    this.#turns = new Invalidations(deps.lastInvalidation, (number, fingerprints) =>
+      this.#invalidateLinked(number, fingerprints),
+    )
   }
 
   // ---- what the rest of the master asks (cluster.ts)
 
   slot(request: SlotRequest): Slot | undefined | Promise<Slot | undefined> {
     const { feed } = this.deps
+    const now = performance.now()
+    for (const slave of this.#candidates) slave.reservations.count(now)
     const eligible = eligibleSlaves(this.#candidates, request, this.deps.regionFallback)
     const reserved =
       eligible.length === 0
@@ -207,20 +212,20 @@ export class LiveCluster implements Cluster, FeedListener {
   }
 
   async invalidate(fingerprints: string[] | null): Promise<number> {
-    // One after another up to the sending, so that each slave sees the numbers in their order.
-    const sent = this.#invalidating.then(async () => {
+    const numbered = this.#invalidating.then(async () => {
       const number = await this.deps.store.nextInvalidation()
       this.deps.feed.publish({ type: 'invalidate', number, fingerprints })
-      return this.#invalidateLinked(number, fingerprints)
+      return number
     })
-    this.#invalidating = sent.catch(() => undefined)
-    const cuts = await Promise.all(await sent)
-    return cuts.reduce((sum, cut) => sum + cut, 0)
+    this.#invalidating = numbered.catch(() => undefined)
+    return this.#turns.take(await numbered, fingerprints)
   }
 
-  #invalidateLinked(number: number, fingerprints: string[] | null): Promise<number>[] {
-    this.#invalidation = Math.max(this.#invalidation, number)
-    return this.#linked().map((slave) => this.#invalidateOn(slave, number, fingerprints))
+  async #invalidateLinked(number: number, fingerprints: string[] | null): Promise<number> {
+    const cuts = await Promise.all(
+      this.#linked().map((slave) => this.#invalidateOn(slave, number, fingerprints)),
+    )
+    return cuts.reduce((sum, cut) => sum + cut, 0)
   }
 
   async #invalidateOn(slave: SlaveRecord, number: number, fingerprints: string[] | null): Promise<number> {
@@ -271,7 +276,7 @@ export class LiveCluster implements Cluster, FeedListener {
   /** Undefined: the store cannot be believed now, and nothing is said about what was removed. */
   get invalidation(): { store: string; number: number } | undefined {
     const { id, state } = this.deps.store
-    return state === 'changed' ? undefined : { store: id, number: this.#invalidation }
+    return state === 'changed' ? undefined : { store: id, number: this.#turns.last }
   }
 
   /** The slave of this id: linked, in its grace, or still handing in its snapshot. */
@@ -467,9 +472,7 @@ export class LiveCluster implements Cluster, FeedListener {
         return
       case 'invalidate':
         // Each master tells its own slaves; the one that was asked does not wait for the others.
-        if (change.number > this.#invalidation)
-          void Promise.all(this.#invalidateLinked(change.number, change.fingerprints))
-        return
+        return void this.#turns.take(change.number, change.fingerprints)
       case 'fixedPorts':
         return this.#sendFixedPorts()
       case 'contested':
@@ -571,7 +574,7 @@ export class LiveCluster implements Cluster, FeedListener {
   async #catchUp(): Promise<void> {
     try {
       const number = await this.deps.store.lastInvalidation()
-      if (number > this.#invalidation) await Promise.all(this.#invalidateLinked(number, null))
+      if (number > this.#turns.last) await this.#turns.take(number, null)
     } catch (error) {
       this.deps.log.debug({ err: error }, 'the last invalidation cannot be read now')
     }
@@ -613,6 +616,7 @@ export class LiveCluster implements Cluster, FeedListener {
   close(): void {
     this.#closed = true
     for (const timer of this.#graces.values()) clearTimeout(timer)
+    this.#turns.close()
   }
 
   // ---- inside

@@ -17,6 +17,11 @@ export class Reservations {
     return this.#ends.length - this.#first
   }
 
+  /** How many were held when somebody counted last: what a choice among hundreds reads, after one look at the clock. */
+  get counted(): number {
+    return this.#ends.length - this.#first
+  }
+
   hold(now: number): void {
     this.#ends.push(now + SLOT_MS)
   }

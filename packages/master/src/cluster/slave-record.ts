@@ -114,8 +114,9 @@ export class SlaveRecord implements Candidate {
     return this.table.size
   }
 
+  /** As of the last count. */
   get reserved(): number {
-    return this.reservations.count(performance.now())
+    return this.reservations.counted
   }
 
   /** Where devices reach it; where it did not say and is seen on loopback, only the asker knows a name for that. */
@@ -142,7 +143,7 @@ export class SlaveRecord implements Candidate {
       region: this.region ?? null,
       state: this.state,
       tunnels: this.tunnels,
-      reserved: this.reserved,
+      reserved: this.reservations.count(performance.now()),
       capacity: this.capacity,
       load: this.status.load,
       version: this.hello.version,
