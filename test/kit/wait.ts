@@ -27,6 +27,7 @@ export async function eventually<T>(
 ): Promise<Exclude<T, false>> {
   const end = performance.now() + within
   let failure: unknown = new Error('it was false')
+  let looks = 0
   for (;;) {
     // Asked before the look, so that what came at the very end still counts.
     const lost = hopeless?.() === true
@@ -35,8 +36,10 @@ export async function eventually<T>(
       if (answer !== false) return answer as Exclude<T, false>
       failure = new Error('it was false')
     } catch (thrown) {
-      failure = thrown
+      // A last look that was cut short knows less than the one before it.
+      if (!(thrown instanceof TooLate) || looks === 0) failure = thrown
     }
+    looks++
     if (lost || performance.now() >= end) {
       const last = failure instanceof Error ? failure.message : String(failure)
       const why = lost ? 'never' : `not within ${within} ms`
@@ -46,13 +49,15 @@ export async function eventually<T>(
   }
 }
 
+class TooLate extends Error {}
+
 /** A probe that never answers must not outlive the patience of who waits. */
 async function before<T>(end: number, probe: () => T | Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const tooLate = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(
       () => {
-        reject(new Error('the last look did not come back'))
+        reject(new TooLate('the last look did not come back'))
       },
       Math.max(1, end - performance.now()),
     )

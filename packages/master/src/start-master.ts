@@ -82,6 +82,15 @@ async function start(
   const tokens = new Tokens(store)
   const owner = settings.redis === undefined ? undefined : `${hostname()}:${resolve(settings.data)}`
   const tokenFiles = await ensureTokenFiles(settings.data, tokens, owner)
+  // Another store took its place, by an import or because somebody accepted it: this master's own tokens go along.
+  let storeId = store.id
+  store.onState((state, id) => {
+    if (state !== 'ok' || id === storeId) return
+    storeId = id
+    ensureTokenFiles(settings.data, tokens, owner).catch((error: unknown) =>
+      log.error({ err: error }, 'the token files could not be registered in the new store'),
+    )
+  })
   const events = new Events({ keep: settings.eventsKeep, keepMs: settings.eventsKeepTime })
   undo.push(() => events.close())
   const refused = new RefusedKeys()
@@ -125,7 +134,7 @@ async function start(
     feed,
     ask: (question) => answer(question),
     leases: (slave) => leases.grantsOf(slave),
-    fixedPorts: async (region) => fixedPortsOf(registry, region, regionFallback),
+    fixedPorts: async (region) => fixedPortsOf(knownPorts, region, regionFallback),
     store,
     lastInvalidation: store.state === 'changed' ? 0 : await store.lastInvalidation(),
     log,
@@ -135,6 +144,7 @@ async function start(
   events.subscribe(({ type }) => metrics.events.inc({ type }))
   const registry = new Registry({ store, cluster, log, authority: hookAuthority(hookSource) })
   undo.push(() => registry.close())
+  const knownPorts = new FixedPorts(registry)
   const hook = await openHook(hookSource, {
     registry,
     cluster,
@@ -196,6 +206,7 @@ async function start(
     tokens,
     events,
     metrics,
+    store,
     config: {
       master: master.id,
       version,
@@ -351,9 +362,29 @@ function reachable(address: string): string {
   return address === '::' ? '::1' : address
 }
 
+/** The fixed ports of all devices; while the store is away as they were: a slave that links anew keeps its tunnels. */
+class FixedPorts {
+  readonly #registry: Registry
+  #last: Awaited<ReturnType<Registry['fixedPorts']>> | undefined
+
+  constructor(registry: Registry) {
+    this.#registry = registry
+  }
+
+  async fixedPorts(): Promise<Awaited<ReturnType<Registry['fixedPorts']>>> {
+    try {
+      this.#last = await this.#registry.fixedPorts()
+      return this.#last
+    } catch (error) {
+      if (this.#last) return this.#last
+      throw error
+    }
+  }
+}
+
 /** Those of devices that may come to a slave of this region. */
 async function fixedPortsOf(
-  registry: Registry,
+  registry: Pick<Registry, 'fixedPorts'>,
   region: string | undefined,
   fallback: ReadonlyMap<string, readonly string[]>,
 ): Promise<FixedPort[]> {

@@ -94,6 +94,7 @@ export async function startParts(options: PartsOptions = {}) {
     tokens,
     events,
     metrics,
+    store,
     log,
     ready: () => state.ready,
     https: options.https,

@@ -13,6 +13,7 @@ import type { Leases } from '../leases/leases.ts'
 import type { MasterMetrics } from '../metrics.ts'
 import type { RefusedKeys } from '../registry/refused.ts'
 import type { Registry } from '../registry/registry.ts'
+import type { Store } from '../store/store.ts'
 import type { Tokens } from '../tokens/tokens.ts'
 import { guard } from './access.ts'
 import { clusterRoutes } from './cluster-routes.ts'
@@ -28,6 +29,7 @@ import { leaseRoutes } from './lease-routes.ts'
 import { methodsByPath } from './method-not-allowed.ts'
 import { compileSchema, type Api, type TypeboxProvider } from './schema.ts'
 import { sshKeyGenRoutes } from './ssh-key-gen-routes.ts'
+import { storeRoutes } from './store-routes.ts'
 import { tokenRoutes } from './token-routes.ts'
 
 export interface ApiConfig {
@@ -54,6 +56,7 @@ export interface ApiDeps {
   tokens: Tokens
   events: Events
   metrics: MasterMetrics
+  store: Store
   config: ApiConfig
   log: Log
   /** True once the store was read, until the master stops. */
@@ -108,6 +111,7 @@ export async function buildApi(deps: ApiDeps): Promise<Api> {
       deviceActionRoutes,
       deviceImportRoutes,
       tokenRoutes,
+      storeRoutes,
       leaseRoutes,
       sshKeyGenRoutes,
       healthRoutes,

@@ -115,12 +115,15 @@ export class LiveCluster implements Cluster, FeedListener {
   #lastEpoch = 0
   #lastSince = 0
   readonly #turns: Invalidations
+  /** The store whose numbers they are. */
+  #numberedBy: string
   #invalidating: Promise<unknown> = Promise.resolve()
   #closed = false
   readonly counters = { slots: 0, noSlave: 0, ups: 0, downs: 0, moves: 0, dropped: 0 }
 
   constructor(deps: LiveClusterDeps) {
     this.deps = deps
+    this.#numberedBy = deps.store.id
     this.#turns = new Invalidations(deps.lastInvalidation, (number, fingerprints) =>
       this.#invalidateLinked(number, fingerprints),
     )
@@ -218,7 +221,15 @@ export class LiveCluster implements Cluster, FeedListener {
       return number
     })
     this.#invalidating = numbered.catch(() => undefined)
-    return this.#turns.take(await numbered, fingerprints)
+    return this.#take(await numbered, fingerprints)
+  }
+
+  #take(number: number, fingerprints: string[] | null): Promise<number> {
+    // Another store counts by itself, and may be behind the one before.
+    const { id } = this.deps.store
+    if (id !== this.#numberedBy) this.#turns.restart(number - 1)
+    this.#numberedBy = id
+    return this.#turns.take(number, fingerprints)
   }
 
   async #invalidateLinked(number: number, fingerprints: string[] | null): Promise<number> {
@@ -472,7 +483,7 @@ export class LiveCluster implements Cluster, FeedListener {
         return
       case 'invalidate':
         // Each master tells its own slaves; the one that was asked does not wait for the others.
-        return void this.#turns.take(change.number, change.fingerprints)
+        return void this.#take(change.number, change.fingerprints)
       case 'fixedPorts':
         return this.#sendFixedPorts()
       case 'contested':
@@ -574,7 +585,7 @@ export class LiveCluster implements Cluster, FeedListener {
   async #catchUp(): Promise<void> {
     try {
       const number = await this.deps.store.lastInvalidation()
-      if (number > this.#turns.last) await this.#turns.take(number, null)
+      if (number > this.#turns.last) await this.#take(number, null)
     } catch (error) {
       this.deps.log.debug({ err: error }, 'the last invalidation cannot be read now')
     }

@@ -37,7 +37,14 @@ export async function ensureTokenFiles(dataDir: string, tokens: Tokens, owner?: 
     return files
   } catch (error) {
     const files = kept(dataDir)
-    if (files && error instanceof SshoalError && error.code === 'STORE_CHANGED') return files
+    if (files && error instanceof SshoalError && error.code === 'STORE_CHANGED') {
+      for (const role of ['admin', 'slave'] as const) {
+        const given = readTokenText(read(files[role].path) ?? '')
+        // Whoever reads it may say `sshoal store accept`; nobody else could be let in.
+        if (given) tokens.believe(given, role)
+      }
+      return files
+    }
     throw error
   }
 }
@@ -64,9 +71,11 @@ async function ensure(
     const given = readTokenText(text)
     if (!given)
       throw new SshoalError('TOKEN_FILE', `${path} does not hold a token; remove it, and a new one is made`)
+    // Of the store before: this master knows that it was right, so the one that follows takes it over.
+    const believed = tokens.believes(given, role)
     const principal = await tokens.check(text)
     if (principal?.role === role) return { path, state: 'kept' }
-    if (isNew) {
+    if (isNew || believed) {
       await tokens.mint({ role, project: ALL_PROJECTS, label }, given)
       return { path, state: 'registered' }
     }

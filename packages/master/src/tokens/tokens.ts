@@ -1,6 +1,7 @@
 // The tokens of the installation: mint, check, list, revoke. Secrets are never kept, only their hashes.
 // Whoever opened something long-lived with a token listens here and closes it when the token is revoked.
 import { SshoalError } from '@sshoal/shared'
+import { LRUCache } from 'lru-cache'
 
 import type { RecordRef, Store } from '../store/store.ts'
 import {
@@ -37,11 +38,18 @@ export interface MintedToken extends Token {
 const NO_HASH = hashSecret('')
 const STARTED: RecordRef = { kind: 'mark', project: ALL_PROJECTS, id: 'token-files' }
 const LIST_LIMIT = 10_000
+/** How long a token that was right is believed while the store cannot be asked: it may have been revoked elsewhere. */
+const BELIEVED_MS = 3_600_000
 
 export class Tokens {
   readonly #store: Store
   readonly #now: () => number
   readonly #listeners = new Set<(tokenId: string, elsewhere: boolean) => void>()
+  /** As the store had them last: while it is away the view is still shown, and slaves still come in. */
+  readonly #believed = new LRUCache<string, { record: TokenRecord; store: string }>({
+    max: 10_000,
+    ttl: BELIEVED_MS,
+  })
 
   constructor(store: Store, now: () => number = Date.now) {
     this.#store = store
@@ -68,19 +76,51 @@ export class Tokens {
       { type: 'put', ref: refOf(text.id), value, expect: 'absent' },
     ])
     if (!outcome.done) throw new SshoalError('TOKEN_EXISTS', `there is a token ${text.id} already`)
+    this.#believed.set(text.id, { record: value, store: this.#store.id })
     return { ...token, secret: text.text }
   }
 
-  /** Undefined: malformed, unknown, revoked, wrong or expired; which of them is nobody's business. */
+  /**
+   * Undefined: malformed, unknown, revoked, wrong or expired; which of them is nobody's business. While the store cannot be
+   * asked, what it said within the last hour counts; of others it throws what the store throws.
+   */
   async check(text: string): Promise<Principal | undefined> {
     const given = readTokenText(text)
     if (!given) return undefined
-    const record = (await this.#store.get<TokenRecord>(refOf(given.id)))?.value
+    const record = await this.#read(given.id)
     const right = sameText(hashSecret(given.secret), record?.hash ?? NO_HASH)
     if (!record || !right) return undefined
     const { id, role, project, label, expiresAt } = record
     if (expiresAt !== undefined && expiresAt <= this.#now()) return undefined
     return { tokenId: id, role, project, label, ...(expiresAt === undefined ? {} : { expiresAt }) }
+  }
+
+  async #read(id: string): Promise<TokenRecord | undefined> {
+    try {
+      const record = (await this.#store.get<TokenRecord>(refOf(id)))?.value
+      const store = this.#store.id
+      if (record) this.#believed.set(id, { record, store })
+      // Another store that does not know it has not revoked it.
+      else if (this.#believed.peek(id)?.store === store) this.#believed.delete(id)
+      return record
+    } catch (error) {
+      const believed = isAway(error) ? this.#believed.get(id)?.record : undefined
+      if (believed) return believed
+      throw error
+    }
+  }
+
+  /** Was right within the last hour, be it in the store before, and not revoked since, as far as is known here. */
+  believes(given: TokenText, role: Role): boolean {
+    const believed = this.#believed.get(given.id)?.record
+    return believed?.role === role && sameText(hashSecret(given.secret), believed.hash)
+  }
+
+  /** Takes its word while the store cannot be asked: for the files of a master that starts then. */
+  believe({ id, secret }: TokenText, role: Role): void {
+    const createdAt = this.#now()
+    const record = { id, role, project: ALL_PROJECTS, label: role, createdAt, hash: hashSecret(secret) }
+    this.#believed.set(id, { record, store: '' })
   }
 
   /** Oldest first; those that have ended too, until they are revoked. Undefined: all projects. */
@@ -121,6 +161,7 @@ export class Tokens {
   }
 
   #tell(id: string, elsewhere: boolean): void {
+    this.#believed.delete(id)
     for (const listener of this.#listeners) listener(id, elsewhere)
   }
 
@@ -134,6 +175,12 @@ export class Tokens {
 function withoutHash(record: TokenRecord): Token {
   const { id, role, project, label, createdAt, expiresAt } = record
   return { id, role, project, label, createdAt, ...(expiresAt === undefined ? {} : { expiresAt }) }
+}
+
+function isAway(error: unknown): boolean {
+  return (
+    error instanceof SshoalError && (error.code === 'STORE_UNAVAILABLE' || error.code === 'STORE_CHANGED')
+  )
 }
 
 function refOf(id: string): RecordRef {
