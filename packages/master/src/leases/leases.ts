@@ -435,8 +435,9 @@ export class Leases {
       const { conflict } = outcome
       if (conflict.reason !== 'taken' || conflict.ref.kind !== 'lease') return 'again'
       if (conflict.claim.index === 'port') {
-        // Somebody's record that may have outlived its time: the next sweep ends it then.
-        await this.#look(conflict.by.project, conflict.by.id)
+        // A lease that its slave has forgotten has its port again; one that outlived its time is the next sweep's.
+        const holder = await this.#look(conflict.by.project, conflict.by.id)
+        if (holder && holder.expiresAt > this.#deps.now()) await this.#grant(holder)
         return 'port'
       }
       return conflict.claim.index === 'fingerprint' ? 'key' : 'again'
@@ -447,10 +448,11 @@ export class Leases {
   }
 
   /** A record that another master wrote, or that stands in the way: known from now on, and ended if it is due. */
-  async #look(project: string, id: string): Promise<void> {
+  async #look(project: string, id: string): Promise<Lease | undefined> {
     const found = await this.#deps.store.get<Lease>(refOf({ project, id }))
     if (!found) this.#index.delete(id)
     else this.#keep(found.value)
+    return found?.value
   }
 
   async #takeBack(lease: Lease, old: Lease | undefined): Promise<void> {
