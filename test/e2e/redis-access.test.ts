@@ -189,7 +189,7 @@ test('Sentinel leads to the server, and to the next one when that dies', async (
     ].join('\n'),
   )
   const watcher = start('redis-server', [config, '--sentinel'])
-  onTestFailed(() => process.stderr.write(watcher.output))
+  onTestFailed(() => void process.stderr.write(watcher.output))
   const sentinel = (...words: string[]) => run('redis-cli', ['-p', String(port), ...words])
   await eventually(async () =>
     (await sentinel('SENTINEL', 'replicas', 'main')).stdout.includes(String(replica.port)),

@@ -58,9 +58,9 @@ test('a killed Redis is refused at once, and what it acknowledged is there when 
   const { id } = store
   const states = statesOf(store)
   const acknowledged: string[] = []
-  let running = true
+  const stop = new AbortController()
   const writers = Array.from({ length: 4 }, async () => {
-    while (running) {
+    while (!stop.signal.aborted) {
       const name = randomUUID()
       if (
         await put(store, name).then(
@@ -82,7 +82,7 @@ test('a killed Redis is refused at once, and what it acknowledged is there when 
   const before = acknowledged.length
   await redis.restart()
   await eventually(() => acknowledged.length > before)
-  running = false
+  stop.abort()
   await Promise.all(writers)
   expect(store.state).toBe('ok')
   expect(store.id).toBe(id)
@@ -118,14 +118,14 @@ test('a clock of Redis that is not ours does no harm', async () => {
   const redis = await startRedis()
   const store = await open(redis)
   // What the store knows of Redis' clock is corrected by the first answer.
-  const { now: tick } = performance
+  const tick = performance.now.bind(performance)
   try {
-    performance.now = () => tick.call(performance) - 60_000
+    performance.now = () => tick() - 60_000
     await put(store, 'a')
-    performance.now = () => tick.call(performance) + 60_000
+    performance.now = () => tick() + 60_000
     await put(store, 'b')
   } finally {
-    performance.now = tick
+    Reflect.deleteProperty(performance, 'now')
   }
   await put(store, 'c')
   expect((await store.scan({ kind: 'device', limit: 9 })).records).toHaveLength(3)

@@ -18,7 +18,7 @@ export type Ask = (
 ) => Promise<unknown[]>
 
 const COPY_MS = 600_000
-/** Redis copies at about a million records a second and does nothing else meanwhile. */
+/** Redis copies 100,000 records in 0.1 to 0.3 s and does nothing else meanwhile. */
 const FREEZE_MS = 30_000
 const PAGE_LIMIT = 500
 const ATTEMPTS = 5

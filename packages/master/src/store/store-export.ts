@@ -2,20 +2,20 @@
 // half an export is never taken for one. The same for every kind of store; it moves what is durable from one to another.
 import { SshoalError } from '@sshoal/shared'
 import { Type, type Static } from 'typebox'
-import { Value } from 'typebox/value'
+import { Compile } from 'typebox/compile'
 
 import { checkSchema, type ClaimedRecord, type Snapshot, type Store } from './store.ts'
 
-const Head = Type.Object({
+const HeadLine = Type.Object({
   sshoal: Type.Literal('store'),
   schema: Type.Integer({ minimum: 1 }),
   id: Type.String({ minLength: 1, maxLength: 100 }),
   version: Type.Integer({ minimum: 0 }),
   invalidation: Type.Integer({ minimum: 0 }),
 })
-type Head = Static<typeof Head>
+type Head = Static<typeof HeadLine>
 
-const Line = Type.Object({
+const RecordLine = Type.Object({
   kind: Type.String({ minLength: 1 }),
   project: Type.String({ minLength: 1 }),
   id: Type.String(),
@@ -30,7 +30,9 @@ const Line = Type.Object({
   ),
 })
 
-const End = Type.Object({ end: Type.Integer({ minimum: 0 }) })
+const EndLine = Type.Object({ end: Type.Integer({ minimum: 0 }) })
+
+const [headForm, recordForm, endForm] = [Compile(HeadLine), Compile(RecordLine), Compile(EndLine)]
 
 /** Lines without their newline. One consistent view, however long it takes to read. Tokens are in it as hashes. */
 export async function* exportStore(store: Store): AsyncGenerator<string, void> {
@@ -79,7 +81,7 @@ class Reader {
 
   async head(): Promise<Head> {
     const value = await this.#next()
-    if (!Value.Check(Head, value)) throw this.#invalid('this is not an export of sshoal')
+    if (!headForm.Check(value)) throw this.#invalid('this is not an export of sshoal')
     return value
   }
 
@@ -94,12 +96,12 @@ class Reader {
     for (;;) {
       const value = await this.#next()
       if (value === undefined) throw this.#invalid('the export ends before its end')
-      if (Value.Check(End, value)) {
+      if (endForm.Check(value)) {
         if (value.end !== this.count)
           throw this.#invalid(`the export says ${value.end} records, ${this.count} are there`)
         return
       }
-      if (!Value.Check(Line, value)) throw this.#invalid('this is no record')
+      if (!recordForm.Check(value)) throw this.#invalid('this is no record')
       once(value.kind, value.project, value.id)
       for (const claim of value.claims)
         once(value.kind, claim.index, claim.value, claim.everywhere ? '*' : value.project, 'claimed')

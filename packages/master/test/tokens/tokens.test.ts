@@ -1,6 +1,7 @@
 import { chmodSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
+import { SshoalError } from '@sshoal/shared'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 
 import { openLmdbStore } from '../../src/store/lmdb-store.ts'
@@ -137,6 +138,36 @@ describe('the token files', () => {
     expect(await tokens.check(old)).toBeUndefined()
     expect(await tokens.check(read('admin-token'))).toMatchObject({ role: 'admin' })
     expect(await tokens.list()).toHaveLength(2)
+  })
+
+  it('belong to one master of several that share a store: none revokes what another made', async () => {
+    const other = join(folder.path, 'other')
+    const tokenOf = (path: string) => readFileSync(path, 'utf8').trim()
+    const first = await ensureTokenFiles(folder.path, tokens, 'host-1:/data')
+    const second = await ensureTokenFiles(other, tokens, 'host-2:/data')
+    for (const { admin, slave } of [first, second]) {
+      expect(await tokens.check(tokenOf(admin.path))).toMatchObject({ role: 'admin' })
+      expect(await tokens.check(tokenOf(slave.path))).toMatchObject({ role: 'slave' })
+    }
+    // The same master without its files gets new ones in place of its own, and of nobody else's.
+    const lost = tokenOf(second.admin.path)
+    rmSync(other, { recursive: true })
+    await ensureTokenFiles(other, tokens, 'host-2:/data')
+    expect(await tokens.check(lost)).toBeUndefined()
+    expect(await tokens.check(tokenOf(first.admin.path))).toMatchObject({ role: 'admin' })
+    expect(await tokens.list()).toHaveLength(4)
+  })
+
+  it('stay as they are while another store answers, and are made when the right one does', async () => {
+    await ensureTokenFiles(folder.path, tokens)
+    const changed = new Tokens({
+      ...store,
+      get: () => Promise.reject(new SshoalError('STORE_CHANGED', 'another store')),
+    } as Store)
+    const files = await ensureTokenFiles(folder.path, changed)
+    expect([files.admin.state, files.slave.state]).toEqual(['kept', 'kept'])
+    rmSync(join(folder.path, 'slave-token'))
+    await expect(ensureTokenFiles(folder.path, changed)).rejects.toMatchObject({ code: 'STORE_CHANGED' })
   })
 
   it('get a new token when theirs was revoked; a revoked one never comes back', async () => {
