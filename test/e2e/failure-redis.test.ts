@@ -3,6 +3,7 @@
 import { beforeAll, expect, test } from 'vitest'
 
 import {
+  asOwner,
   callApi,
   eventually,
   followEvents,
@@ -46,7 +47,10 @@ beforeAll(async () => {
 async function connect(id: string, slave: number): Promise<Device> {
   const key = keys.get(id)
   if (!key) throw new Error(`no key of ${id}`)
-  const device = openDevice({ slave: of(all.slaves, slave), key, forwards: [`0:localhost:${echo.port}`] })
+  // The tests share them.
+  const device = asOwner('file', () =>
+    openDevice({ slave: of(all.slaves, slave), key, forwards: [`0:localhost:${echo.port}`] }),
+  )
   await device.port()
   devices.set(id, device)
   return device

@@ -3,7 +3,7 @@
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 
-import { atEnd } from './ending.ts'
+import { asOwner, atEnd, currentOwner } from './ending.ts'
 import { makeFolder } from './folder.ts'
 import { takePorts } from './port.ts'
 import { start, type Started } from './process.ts'
@@ -60,8 +60,10 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
     ...config,
   ]
   const args = all.flatMap(([name = '', ...values]) => [`--${name}`, ...values])
+  // One that a test starts again must live as long as the first one, not only as long as that test.
+  const owner = currentOwner()
   const launch = async (): Promise<Started> => {
-    const started = start('redis-server', args)
+    const started = asOwner(owner, () => start('redis-server', args))
     await started.waitForOutput(/Ready to accept connections/)
     return started
   }

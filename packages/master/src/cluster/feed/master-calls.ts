@@ -53,7 +53,8 @@ export class MasterCalls {
       const call: Call = { from: this.#master, id, slave, type, question }
       this.#redis.publish(this.channel(master), JSON.stringify(call)).then(
         (heard) => {
-          if (heard === 0)
+          // In a Redis Cluster the number is that of one node alone.
+          if (heard === 0 && !this.#redis.isCluster)
             this.#settle(id)?.reject(new SshoalError('LINK_LOST', `${type}: the master ${master} is gone`))
         },
         (error: unknown) =>

@@ -122,7 +122,7 @@ export class RedisFeed implements ClusterFeed {
   }
 
   reserve(wish: string, candidates: readonly SlotCandidate[]): Promise<string | undefined> | undefined {
-    return this.#away ? undefined : this.#desk.ask(wish, candidates)
+    return this.#away || this.#closed ? undefined : this.#desk.ask(wish, candidates)
   }
 
   async request<T extends SlaveRequest>(
