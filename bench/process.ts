@@ -165,8 +165,18 @@ export function cpuSeconds(...roots: number[]): number {
 
 /** Resident memory of these processes and their children, shared pages split among those who share them (PSS), bytes. */
 export function memoryBytes(...roots: number[]): number {
+  return proportional('Pss', roots)
+}
+
+/** The part of it that no file stands behind: pages of a store's file go when others need the room. */
+export function anonymousBytes(...roots: number[]): number {
+  return proportional('Pss_Anon', roots)
+}
+
+function proportional(name: 'Pss' | 'Pss_Anon', roots: number[]): number {
+  const pattern = new RegExp(`^${name}:\\s+(\\d+) kB`, 'm')
   return tree(roots).reduce((sum, { pid }) => {
-    const line = /^Pss:\s+(\d+) kB/m.exec(read(`/proc/${pid}/smaps_rollup`) ?? '')
+    const line = pattern.exec(read(`/proc/${pid}/smaps_rollup`) ?? '')
     return sum + Number(line?.[1] ?? 0) * 1_024
   }, 0)
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 
 import { median } from '../figures.ts'
 import { benchFolder } from '../folders.ts'
-import { cpuDuring, memoryBytes, run, start, type Program } from '../process.ts'
+import { anonymousBytes, cpuDuring, memoryBytes, run, start, type Program } from '../process.ts'
 import { programs } from '../programs.ts'
 import { startSimulatedSlaves } from '../simulated-slaves.ts'
 import { listening, sleep, until } from '../wait.ts'
@@ -109,6 +109,7 @@ export const plane: Work = {
         await sleep(2_000)
         const at = `plane at ${size}`
         add('memory of the master', 'MB', memoryBytes(master.pid) / 1e6, at)
+        add("memory without the store's file", 'MB', anonymousBytes(master.pid) / 1e6, at)
         const cluster = await load('/cluster', ['-c', '2', '-rate', '20'])
         add('GET /cluster p50', 'ms', cluster.p50, at)
         add('GET /cluster p99', 'ms', cluster.p99, at)
@@ -125,7 +126,7 @@ export const plane: Work = {
         add('slots p99 at 5,000/s', 'ms', steady.p99, at)
         say(
           `  ${size} tunnels: ${Math.round(slots.result.count / slots.result.seconds)} slots/s, p99 ${steady.p99.toFixed(1)} ms at 5,000/s, ` +
-            `/cluster p99 ${cluster.p99.toFixed(1)} ms, page p99 ${page.p99.toFixed(1)} ms, ${(memoryBytes(master.pid) / 1e6).toFixed(0)} MB`,
+            `${(((slots.cpu.master ?? 0) / slots.result.count) * 1e6).toFixed(0)} µs CPU each, /cluster p99 ${cluster.p99.toFixed(1)} ms, page p99 ${page.p99.toFixed(1)} ms, ${(memoryBytes(master.pid) / 1e6).toFixed(0)} MB (${(anonymousBytes(master.pid) / 1e6).toFixed(0)} without the file)`,
         )
       }
       const size = sizes.at(-1) ?? 0
@@ -160,7 +161,9 @@ export const plane: Work = {
       add('restart: master busy', 'share of a core', (back.cpu.master ?? 0) / back.seconds)
       add('restart: load busy', 'share of a core', (back.cpu.load ?? 0) / back.seconds)
       add('memory of the master after it', 'MB', memoryBytes(master.pid) / 1e6)
-      say(`  all back after ${back.seconds.toFixed(1)} s, ${back.result.silent} links went silent`)
+      say(
+        `  all back after ${back.seconds.toFixed(1)} s (master ${(back.cpu.master ?? 0).toFixed(1)} s CPU, load ${(back.cpu.load ?? 0).toFixed(1)} s), ${back.result.silent} links went silent`,
+      )
     } finally {
       slaves.stop()
       await master.kill()

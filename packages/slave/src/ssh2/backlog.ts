@@ -1,4 +1,4 @@
-// Bytes that wait, in order. Small pieces are copied together: a peer that sends single bytes into a stalled visit would
+// Bytes that wait, in order; copied, because what is read next overwrites them. Small pieces are copied together: a peer that sends single bytes into a stalled visit would
 // otherwise hold a packet buffer and a list entry for each of them, a hundred times what its window allows.
 
 const BLOCK_BYTES = 16 * 1024
@@ -27,7 +27,7 @@ export class Backlog {
       this.#close()
     }
     if (rest.length >= BLOCK_BYTES / 2) {
-      this.#blocks.push(rest)
+      this.#blocks.push(Buffer.from(rest))
       return
     }
     const block = Buffer.allocUnsafeSlow(BLOCK_BYTES)

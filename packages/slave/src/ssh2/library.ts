@@ -70,7 +70,7 @@ export interface Protocol {
   _kexinit: Buffer | undefined
   _kex: KeyExchange | undefined
   _cipher: Cipher
-  _decipher: { inSeqno: number; _onPayload: PayloadHandler }
+  _decipher: { inSeqno: number; _onPayload: PayloadHandler; _packet?: Buffer | null }
   _packetRW: { write: PacketWriter }
   _queue: Buffer[] | undefined
   _skipNextInboundPacket: boolean

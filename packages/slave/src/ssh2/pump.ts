@@ -5,10 +5,14 @@ import type { Socket } from 'node:net'
 
 import { Backlog } from './backlog.ts'
 import type { Channel, ChannelEnd, ClosedBy } from './channel.ts'
+import { Gathered } from './gathered.ts'
+import { BULK_BYTES, isShared, readShared } from './patches/shared-reads.ts'
 import type { VisitEnd } from './ssh-server.ts'
 
 /** Bytes a socket may hold unsent before what follows waits in a backlog, and the peer's window with it. */
 const SOCKET_UNSENT_BYTES = 64 * 1024
+/** A smaller piece is written at once, a larger one is gathered with what else this turn brings. */
+const SMALL_BYTES = 4 * 1024
 /** How long a socket may go on after the channel was closed under it: it still has bytes to take or its FIN to send. */
 const LINGER_MS = 2000
 
@@ -20,6 +24,8 @@ class SocketEnd implements ChannelEnd {
   #unsent: Buffer | undefined
   /** From the channel, no room in the socket yet. */
   #backlog: Backlog | undefined
+  #gathered: Gathered | undefined
+  #readsShared = false
   /** Bytes in the socket's buffer for which the peer has not got its window back. */
   #owed = 0
   #toChannel = 0
@@ -50,9 +56,27 @@ class SocketEnd implements ChannelEnd {
       return
     }
     this.#owed += data.length
-    socket.write(data)
-    // Mostly the kernel took it at once; if not, 'drain' follows.
-    if (socket.writableLength < SOCKET_UNSENT_BYTES) this.#giveBack()
+    if (this.#gathered === undefined || this.#gathered.length === 0) {
+      if (data.length < SMALL_BYTES) {
+        socket.write(Buffer.from(data))
+        this.#giveBackIfTaken()
+        return
+      }
+      setImmediate(this.#writeGathered)
+    } else if (!this.#gathered.fits(data.length)) this.#writeGathered()
+    this.#gathered ??= new Gathered()
+    this.#gathered.add(data)
+  }
+
+  #writeGathered = (): void => {
+    if (this.#gathered === undefined || this.#gathered.length === 0) return
+    this.#gathered.writeTo(this.#socket)
+    this.#giveBackIfTaken()
+  }
+
+  /** Mostly the kernel took it at once; if not, 'drain' follows. */
+  #giveBackIfTaken(): void {
+    if (this.#socket.writableLength < SOCKET_UNSENT_BYTES) this.#giveBack()
   }
 
   onEof(): void {
@@ -88,10 +112,21 @@ class SocketEnd implements ChannelEnd {
   }
 
   #onSocketData(data: Buffer): void {
+    if (data.length >= BULK_BYTES && !this.#readsShared) {
+      this.#readsShared = true
+      readShared(this.#socket, (shared) => this.#onSocketData(shared))
+    }
+    if (this.#unsent !== undefined) {
+      // Node's stream, which does not know that it is not used any more, may have begun to read although it is paused.
+      this.#unsent = Buffer.concat([this.#unsent, data])
+      this.#socket.pause()
+      return
+    }
     const sent = this.#channel.send(data)
     this.#toChannel += sent
     if (sent === data.length) return
-    this.#unsent = data.subarray(sent)
+    const unsent = data.subarray(sent)
+    this.#unsent = isShared(unsent) ? Buffer.from(unsent) : unsent
     this.#socket.pause()
   }
 
@@ -101,6 +136,8 @@ class SocketEnd implements ChannelEnd {
   }
 
   #onDrain(): void {
+    // What was gathered is older than what waits in the backlog.
+    this.#gathered?.writeTo(this.#socket)
     const backlog = this.#backlog
     if (backlog !== undefined) {
       this.#backlog = undefined
@@ -110,7 +147,7 @@ class SocketEnd implements ChannelEnd {
       this.#socket.uncork()
       if (this.#channel.gotEof || this.#channel.closed) this.#endSocket()
     }
-    if (this.#socket.writableLength < SOCKET_UNSENT_BYTES) this.#giveBack()
+    this.#giveBackIfTaken()
   }
 
   #giveBack(): void {
@@ -125,6 +162,7 @@ class SocketEnd implements ChannelEnd {
   }
 
   #endSocket(): void {
+    this.#writeGathered()
     if (!this.#socket.writableEnded) this.#socket.end()
     this.#closeIfDone()
   }
@@ -174,9 +212,15 @@ class Lane {
   }
 
   add(data: Buffer): void {
+    let sent = 0
+    if (this.#backlog === undefined) {
+      sent = this.#to.send(data)
+      this.bytes += sent
+      this.#from.consumed(sent)
+      if (sent === data.length) return
+    }
     this.#backlog ??= new Backlog()
-    this.#backlog.add(data)
-    this.flush()
+    this.#backlog.add(data.subarray(sent))
   }
 
   end(): void {

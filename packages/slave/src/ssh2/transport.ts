@@ -10,6 +10,7 @@ import type { LibraryHostKey, Offer, Protocol } from './library.ts'
 import { DisconnectReason, Message } from './message.ts'
 import type { Proposal } from './negotiation.ts'
 import { Outbox } from './outbox.ts'
+import { BULK_BYTES, isShared, readShared } from './patches/shared-reads.ts'
 import type { SshEndError } from './ssh-server.ts'
 import { WireError, message } from './wire.ts'
 
@@ -54,6 +55,7 @@ export class Transport {
   #outbox: Outbox
   #receivedBeforeLogin = 0
   #identified = false
+  #sharing = false
   #exchanges: KeyExchanges
   /** Of messages that wait for the end of a key exchange. */
   #queuedBytes = 0
@@ -181,6 +183,11 @@ export class Transport {
   #onData(chunk: Buffer): void {
     this.lastHeardAt = performance.now()
     if (this.#ended) return
+    if (chunk.length >= BULK_BYTES && this.loggedIn && !this.#sharing) {
+      // Before that, ssh2 keeps views of what it read: both sides' first messages are part of the exchange hash.
+      this.#sharing = true
+      readShared(this.socket, (shared) => this.#onData(this.#inPlace ? shared : Buffer.from(shared)))
+    }
     if (!this.loggedIn) {
       this.#receivedBeforeLogin += chunk.length
       if (this.#receivedBeforeLogin > MAX_RECEIVED_BEFORE_LOGIN) {
@@ -191,6 +198,7 @@ export class Transport {
     this.#exchanges.count(chunk.length)
     try {
       this.#protocol.parse(chunk, 0, chunk.length)
+      if (this.#sharing) this.#keepPartOfPacket()
     } catch (error) {
       // ssh2 throws for a bad length or MAC, and on bytes it never expected; none of it may reach the process.
       const text = error instanceof Error ? error.message : String(error)
@@ -201,6 +209,18 @@ export class Transport {
       }
     }
     if (this.loggedIn && !this.#ended) this.#exchanges.renewIfDue(this.lastHeardAt)
+  }
+
+  /** A packet whose tag is still to come: ssh2 would keep a view of what the next read overwrites. */
+  #keepPartOfPacket(): void {
+    const decipher = this.#protocol._decipher
+    if (decipher._packet && isShared(decipher._packet)) decipher._packet = Buffer.from(decipher._packet)
+  }
+
+  /** These decrypt a packet where it lies and keep nothing of it but `_packet`. */
+  get #inPlace(): boolean {
+    const { name } = this.#protocol._decipher.constructor
+    return name === 'AESGCMDecipherBinding' || name === 'ChaChaPolyDecipherBinding'
   }
 
   #onIdent(software: string): void {
@@ -233,7 +253,10 @@ export class Transport {
           this.#over(undefined)
           break
         case Message.KEXINIT:
-          return this.#exchanges.onInit(payload, (init) => library.handleKexInit(this.#protocol, init))
+          // Kept until the end of the exchange.
+          return this.#exchanges.onInit(Buffer.from(payload), (init) =>
+            library.handleKexInit(this.#protocol, init),
+          )
         default:
           this.#owner.onMessage(type, payload)
       }
