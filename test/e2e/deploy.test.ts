@@ -136,3 +136,14 @@ test('the Dockerfile copies what there is, every package included', () => {
       expect(copied).toContain(`packages/${name}/package.json`)
   expect(dockerfile).toContain('npm ci --omit=dev')
 })
+
+test('the commands of docs/scaling.md have only flags that exist', () => {
+  const page = readFileSync(join(root, 'docs/scaling.md'), 'utf8').replace(/\\\n\s*/g, ' ')
+  const commands = [...page.matchAll(/^sshoal (master|slave|up) (--.*)$/gm)]
+  expect(commands.length).toBeGreaterThan(5)
+  const up = [...known('master'), ...known('slave'), '--slaves']
+  for (const [, role = '', words = ''] of commands) {
+    const allowed = role === 'up' ? up : [...known(role === 'master' ? 'master' : 'slave'), '--workers']
+    for (const [flag] of words.matchAll(/--[a-z-]+/g)) expect(allowed, words).toContain(flag)
+  }
+})
