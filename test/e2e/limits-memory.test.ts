@@ -8,7 +8,7 @@ import { connect, type Socket } from 'node:net'
 import ssh2 from 'ssh2'
 import { beforeAll, describe, expect, test } from 'vitest'
 
-import { message } from '../../packages/slave/src/ssh2/wire.ts'
+import { message } from '../../packages/shared/src/ssh-wire.ts'
 import { sendRaw, tap } from '../../packages/slave/test/ssh2/fixture.ts'
 import {
   atEnd,

@@ -59,6 +59,4 @@ export {
   type SshPublicKey,
 } from './ssh-public-key.ts'
 export { makeSshKeyPair, openSshPrivateKey, type SshKeyPair } from './ssh-key-pair.ts'
-export { verifySignature } from './ssh-signature.ts'
-export { WireError, WireReader, message, mpint, string, uint32 } from './ssh-wire.ts'
 export { compileSpeech, Wire, type CompiledSpeech, type Speech, type WireOptions } from './wire.ts'

@@ -9,7 +9,7 @@ export type SendInvalidation = (number: number, fingerprints: string[] | null) =
 
 interface Waiting {
   fingerprints: string[] | null
-  resolve(cut: Promise<number>): void
+  resolve: (cut: Promise<number>) => void
 }
 
 export class Invalidations {
@@ -44,7 +44,7 @@ export class Invalidations {
     const waiting = [...this.#waiting.values()]
     this.#waiting.clear()
     this.#last = last
-    for (const { fingerprints, resolve } of waiting) resolve(this.#send(last, fingerprints))
+    for (const one of waiting) one.resolve(this.#send(last, one.fingerprints))
   }
 
   close(): void {
@@ -78,9 +78,9 @@ export class Invalidations {
     const done = this.#waiting.get(number)
     if (!done) return
     for (const [other] of covered) this.#waiting.delete(other)
-    const { resolve } = done
+    const own = done.resolve
     done.resolve = (cut) => {
-      resolve(cut)
+      own(cut)
       for (const [, one] of covered) one.resolve(cut)
     }
     this.#last = number - 1

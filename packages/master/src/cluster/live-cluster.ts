@@ -570,7 +570,7 @@ export class LiveCluster implements Cluster, FeedListener {
       if (synced) this.#onSlaveChange({ type: 'synced', slave: id, link })
       this.#onSlaveChange({ type: 'status', slave: id, link, status })
     }
-    for (const slave of [...this.#joining.values()])
+    for (const slave of this.#joining.values())
       if (slave.master !== undefined && !seen.has(slave.id)) this.#forget(slave, LOST)
     for (const slave of this.#slaves.values()) {
       if (slave.master === undefined || seen.has(slave.id) || this.#graces.has(slave.id)) continue

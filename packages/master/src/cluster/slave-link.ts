@@ -10,7 +10,6 @@ import {
   PROTOCOL,
   slaveSpeech,
   SshoalError,
-  verifySignature,
   Wire,
   type Hello,
   type Holder,
@@ -20,6 +19,7 @@ import {
   type SlaveRequestHandlers,
   type Tunnel,
 } from '@sshoal/shared'
+import { verifySignature } from '@sshoal/shared/ssh-signature'
 import type { WebSocket } from 'ws'
 
 import type { LiveCluster } from './live-cluster.ts'

@@ -10,7 +10,6 @@ import {
   PROTOCOL,
   silentLog,
   slaveSpeech,
-  string,
   SUBPROTOCOL,
   Wire,
   type FixedPort,
@@ -22,6 +21,7 @@ import {
   type SlaveWire,
   type Tunnel,
 } from '@sshoal/shared'
+import { string } from '@sshoal/shared/ssh-wire'
 import { vi } from 'vitest'
 import { WebSocket } from 'ws'
 

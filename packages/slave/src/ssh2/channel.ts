@@ -3,12 +3,13 @@
 // writable side ends (half-close loses data) and does not enforce its receive window; neither is used.
 import type { Socket } from 'node:net'
 
+import { message } from '@sshoal/shared/ssh-wire'
+
 import { Backlog } from './backlog.ts'
 import { Message } from './message.ts'
 import { joinChannel, joinSocket } from './pump.ts'
 import type { SshChannel, VisitEnd } from './ssh-server.ts'
 import type { Transport } from './transport.ts'
-import { message } from './wire.ts'
 
 /** What the peer may send ahead; also the most that one stalled visit can hold in memory. */
 export const WINDOW_BYTES = 2 * 1024 * 1024

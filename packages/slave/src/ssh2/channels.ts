@@ -1,3 +1,5 @@
+import { WireReader, message } from '@sshoal/shared/ssh-wire'
+
 // The channels of one connection (RFC 4254 §5): their numbers, how they are opened from either side, refused, and told of
 // their messages. What a channel does with its data is channel.ts; who may open one is the handlers' to say.
 import { ChannelOpenError } from './channel-open-error.ts'
@@ -7,7 +9,6 @@ import { Message, OpenFailure } from './message.ts'
 import { Session } from './session.ts'
 import type { DirectRequest, DirectVerdict, ForwardRequest, SshConnectionHandlers } from './ssh-server.ts'
 import type { Transport } from './transport.ts'
-import { WireReader, message } from './wire.ts'
 
 /** Sessions, and channels in the opening, that one client may have; visits are limited by the layer above. */
 const MAX_SESSIONS = 10

@@ -2,6 +2,8 @@
 // the messages of RFC 4252 and RFC 4254 that the transport hands over. Knows nothing of devices, tunnels or ports.
 import type { Socket } from 'node:net'
 
+import { message } from '@sshoal/shared/ssh-wire'
+
 import { Channels } from './channels.ts'
 import { GlobalRequests } from './global-requests.ts'
 import { Login } from './login.ts'
@@ -16,7 +18,6 @@ import type {
 } from './ssh-server.ts'
 import { Transport } from './transport.ts'
 import type { TransportOwner, TransportSettings } from './transport.ts'
-import { message } from './wire.ts'
 
 const KEEPALIVE = message(Message.GLOBAL_REQUEST, 'keepalive@openssh.com', true)
 

@@ -1,9 +1,10 @@
+import { WireError, WireReader, message } from '@sshoal/shared/ssh-wire'
+
 // The queue of a connection's global requests (RFC 4254 §4): handlers are asynchronous, replies are strictly in the order
 // of the requests. ssh2 hands out `accept` undefined where no reply is wanted; here "no reply" is a property of the request.
 import { Message } from './message.ts'
 import type { SshConnectionHandlers } from './ssh-server.ts'
 import type { Transport } from './transport.ts'
-import { WireError, WireReader, message } from './wire.ts'
 
 const MAX_WAITING = 1024
 

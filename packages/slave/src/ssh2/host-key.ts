@@ -4,10 +4,10 @@ import { createPrivateKey, generateKeyPairSync, sign } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
 
 import { openSshPrivateKey } from '@sshoal/shared'
+import { mpint, string } from '@sshoal/shared/ssh-wire'
 
 import { library } from './library.ts'
 import type { LibraryHostKey, ParsedKey } from './library.ts'
-import { mpint, string } from './wire.ts'
 
 /** A private key text that cannot serve as a host key. */
 export class HostKeyError extends Error {

@@ -1,3 +1,5 @@
+import { message } from '@sshoal/shared/ssh-wire'
+
 // The key exchanges of one transport (RFC 4253 §7): what the client offered is judged before ssh2 sees it, what ssh2 does
 // wrong in each is mended, and new keys are asked for when the old ones are due. The exchange itself is ssh2's.
 import { SIGNATURE_ALGORITHMS } from './algorithms.ts'
@@ -8,7 +10,6 @@ import type { Proposal } from './negotiation.ts'
 import { usePacketMemory } from './patches/packet-memory.ts'
 import { useCheapX25519 } from './patches/x25519.ts'
 import type { SshEndError } from './ssh-server.ts'
-import { message } from './wire.ts'
 
 /** ssh2's server never starts a key exchange by itself; RFC 4253 §9 recommends one per gigabyte and hour. */
 const RENEW_BYTES = 1024 ** 3

@@ -1,12 +1,14 @@
+import { fingerprintOf } from '@sshoal/shared'
+import { verifySignature } from '@sshoal/shared/ssh-signature'
+import { WireReader, message, string } from '@sshoal/shared/ssh-wire'
+
 // One login (RFC 4252): public key only, signatures checked here before anybody is asked, tries counted. ssh2 neither
 // verifies signatures nor limits tries, and its PK_OK answers "ssh-rsa" to a key offered as rsa-sha2-512.
 // Knows nothing of devices or users: `authenticate` decides.
 import { SIGNATURE_ALGORITHMS } from './algorithms.ts'
 import { DisconnectReason, Message } from './message.ts'
-import { fingerprintOf, verifySignature } from './signature.ts'
 import type { KeyOffer, KeyVerdict, SshConnectionHandlers } from './ssh-server.ts'
 import type { Transport } from './transport.ts'
-import { WireReader, message, string } from './wire.ts'
 
 /** Requests that may wait for the answer to an earlier one. */
 const MAX_WAITING = 10

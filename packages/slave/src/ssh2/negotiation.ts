@@ -1,9 +1,10 @@
+import { WireReader } from '@sshoal/shared/ssh-wire'
+
 // Reads a client's KEXINIT before ssh2 does (RFC 4253 §7.1), to say what it offered when nothing matches and to judge its
 // guess. ssh2 compares the guess with the first letter of the negotiated name, so it throws every guessed packet away and
 // dbclient hangs when our first name is also its own.
 import { needsMac } from './algorithms.ts'
 import type { Offer } from './library.ts'
-import { WireReader } from './wire.ts'
 
 /** The name-lists of a KEXINIT in the order of the message. */
 export interface Proposal {

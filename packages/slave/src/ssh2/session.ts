@@ -1,8 +1,9 @@
+import { WireReader } from '@sshoal/shared/ssh-wire'
+
 // A session channel: nothing is ever run. A `shell` request gets a text, exec and subsystems are refused. It stays open
 // because OpenSSH without `-N` exits 255 when its session is refused, and ends its tunnel when the session closes.
 import type { Channel, ChannelEnd } from './channel.ts'
 import type { ShellView, SshConnectionHandlers } from './ssh-server.ts'
-import { WireReader } from './wire.ts'
 
 const CTRL_C = 3
 const CTRL_D = 4

@@ -4,6 +4,8 @@
 // Knows nothing of logins, channels or forwards.
 import type { Socket } from 'node:net'
 
+import { WireError, message } from '@sshoal/shared/ssh-wire'
+
 import { KeyExchanges } from './key-exchanges.ts'
 import { library } from './library.ts'
 import type { LibraryHostKey, Offer, Protocol } from './library.ts'
@@ -12,7 +14,6 @@ import type { Proposal } from './negotiation.ts'
 import { Outbox } from './outbox.ts'
 import { BULK_BYTES, isShared, readShared } from './patches/shared-reads.ts'
 import type { SshEndError } from './ssh-server.ts'
-import { WireError, message } from './wire.ts'
 
 /** Unsent bytes; the later limit is the server's setting. */
 const MAX_UNSENT_BEFORE_LOGIN = 256 * 1024

@@ -1,10 +1,10 @@
 import { once } from 'node:events'
 import net from 'node:net'
 
+import { message } from '@sshoal/shared/ssh-wire'
 import { afterEach, describe, expect, it } from 'vitest'
 
 import { createSshServer, generateHostKey } from '../../src/ssh2/index.ts'
-import { message } from '../../src/ssh2/wire.ts'
 import { hostKey, readAll, sendRaw, startServer, tap, until } from './fixture.ts'
 import type { Fixture } from './fixture.ts'
 

@@ -1,11 +1,11 @@
 import { once } from 'node:events'
 
+import { WireReader, message } from '@sshoal/shared/ssh-wire'
 import type { Client } from 'ssh2'
 import { afterEach, describe, expect, it } from 'vitest'
 
 import { ChannelOpenError } from '../../src/ssh2/index.ts'
 import type { ForwardRequest } from '../../src/ssh2/index.ts'
-import { WireReader, message } from '../../src/ssh2/wire.ts'
 import { sendRaw, startServer, tap, until } from './fixture.ts'
 import type { Fixture } from './fixture.ts'
 

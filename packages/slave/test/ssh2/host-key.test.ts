@@ -4,6 +4,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
+import { fingerprintOf } from '@sshoal/shared'
+import { verifySignature } from '@sshoal/shared/ssh-signature'
+import { WireReader } from '@sshoal/shared/ssh-wire'
 import { describe, expect, it } from 'vitest'
 
 import {
@@ -13,8 +16,6 @@ import {
   hostKeyPublic,
   signWithHostKey,
 } from '../../src/ssh2/index.ts'
-import { fingerprintOf, verifySignature } from '../../src/ssh2/signature.ts'
-import { WireReader } from '../../src/ssh2/wire.ts'
 
 describe('a host key', () => {
   it.each([

@@ -1,13 +1,13 @@
 import { createHash, generateKeyPairSync, sign } from 'node:crypto'
 import net from 'node:net'
 
+import { verifySignature } from '@sshoal/shared/ssh-signature'
+import { message, string } from '@sshoal/shared/ssh-wire'
 import ssh2 from 'ssh2'
 import type { ParsedKey } from 'ssh2'
 import { afterEach, describe, expect, it } from 'vitest'
 
 import { generateHostKey } from '../../src/ssh2/index.ts'
-import { verifySignature } from '../../src/ssh2/signature.ts'
-import { message, string } from '../../src/ssh2/wire.ts'
 import { loginKey, readAll, sendRaw, startServer, until } from './fixture.ts'
 import type { Fixture } from './fixture.ts'
 

@@ -2,10 +2,10 @@ import { generateKeyPairSync } from 'node:crypto'
 import { once } from 'node:events'
 import net from 'node:net'
 
+import { WireReader, message, string } from '@sshoal/shared/ssh-wire'
 import ssh2 from 'ssh2'
 import { afterEach, describe, expect, it } from 'vitest'
 
-import { WireReader, message, string } from '../../src/ssh2/wire.ts'
 import { loginKey, packet, startServer } from './fixture.ts'
 import type { Fixture } from './fixture.ts'
 

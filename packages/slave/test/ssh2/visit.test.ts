@@ -2,11 +2,11 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 
+import { WireReader, message } from '@sshoal/shared/ssh-wire'
 import type { Client, ClientChannel } from 'ssh2'
 import { afterEach, describe, expect, it } from 'vitest'
 
 import type { SshChannel, VisitEnd } from '../../src/ssh2/index.ts'
-import { WireReader, message } from '../../src/ssh2/wire.ts'
 import { readAll, sendRaw, socketPair, startServer, tap, until } from './fixture.ts'
 import type { Fixture } from './fixture.ts'
 

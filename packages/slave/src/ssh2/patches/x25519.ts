@@ -4,8 +4,9 @@
 import { createPublicKey, diffieHellman, generateKeyPairSync } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
 
+import { mpint } from '@sshoal/shared/ssh-wire'
+
 import type { KeyExchange } from '../library.ts'
-import { mpint } from '../wire.ts'
 
 const KEY_LENGTH = 32
 
