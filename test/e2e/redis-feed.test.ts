@@ -90,7 +90,8 @@ test('two masters on a Redis Cluster of three nodes hear each other, share slots
   await eventually(() => expect(heard.changes.map(({ type }) => type)).toEqual(['joining', 'synced']))
   const candidates = ['s1', 's2'].map((id) => ({ id, tunnels: 0, capacity: 10 }))
   const chosen = await Promise.all([one, two, one, two].map(async (feed) => feed.reserve('', candidates)))
-  expect(chosen.sort()).toEqual(['s1', 's1', 's2', 's2'])
+  expect(chosen.filter((id) => id === 's1')).toHaveLength(2)
+  expect(chosen.filter((id) => id === 's2')).toHaveLength(2)
   const question = { project: 'default', device: 'd' }
   expect(await one.request('m2', 's2', 'probe', question, 2_000)).toMatchObject({ alive: true })
   await expect(one.request('nobody', 's2', 'probe', question, 500)).rejects.toMatchObject({

@@ -25,7 +25,7 @@ export interface Roamer {
 export function roam({ key, masters, forwards, options = [] }: RoamerOptions): Roamer {
   let current: Device | undefined
   let connects = 0
-  let stopped = false
+  const stopping = new AbortController()
   let slot: { host: string; port: number } | undefined
   const ask = async (): Promise<void> => {
     for (const url of masters()) {
@@ -41,9 +41,9 @@ export function roam({ key, masters, forwards, options = [] }: RoamerOptions): R
     }
   }
   const run = async (): Promise<void> => {
-    while (!stopped) {
+    while (!stopping.signal.aborted) {
       await ask()
-      if (stopped) return
+      if (stopping.signal.aborted) return
       if (slot) {
         connects++
         const quick = ['-o', 'ConnectTimeout=3', '-o', 'ServerAliveInterval=2', '-o', 'ServerAliveCountMax=2']
@@ -61,7 +61,7 @@ export function roam({ key, masters, forwards, options = [] }: RoamerOptions): R
   }
   void run()
   const stop = async (): Promise<void> => {
-    stopped = true
+    stopping.abort()
     await current?.stop(0)
   }
   atEnd(stop)
