@@ -12,7 +12,14 @@ export async function until(
   everyMs = 20,
 ): Promise<void> {
   const end = performance.now() + deadlineMs
-  while (!(await holds())) {
+  const tried = async (): Promise<boolean> => {
+    try {
+      return await holds()
+    } catch {
+      return false // not there yet
+    }
+  }
+  while (!(await tried())) {
     if (performance.now() > end) throw new Error(`${what}: not within ${deadlineMs} ms`)
     await sleep(everyMs)
   }
