@@ -57,7 +57,13 @@ const settings = [
 const ssh = spawn(
   'ssh',
   [
-    ...['-N', '-i', key, '-p', String(lease.sshPort), '-R', `${lease.port}:${TARGET}`],
+    '-N',
+    '-i',
+    key,
+    '-p',
+    String(lease.sshPort),
+    '-R',
+    `${lease.port}:${TARGET}`,
     ...settings.flatMap((setting) => ['-o', setting]),
     `lease@${lease.host}`,
   ],

@@ -40,13 +40,14 @@ export class Health {
   }
 
   report(): HealthReport {
-    const { limits, queue, heap = () => process.memoryUsage().heapUsed } = this.#deps
-    const memoryMB = round(heap() / 1024 / 1024)
+    const { limits } = this.#deps
+    const bytes = this.#deps.heap?.() ?? process.memoryUsage().heapUsed
+    const memoryMB = round(bytes / 1024 / 1024)
     // A loop that is blocked right now has not sampled it yet.
     const overdue = Math.max(0, performance.now() - this.#expected)
     const delays = overdue > SAMPLE_EVERY_MS ? [...this.#delays, overdue] : this.#delays
     const eventLoopDelayMs = round(delays.reduce((sum, delay) => sum + delay, 0) / Math.max(1, delays.length))
-    const waiting = queue()
+    const waiting = this.#deps.queue()
     const problems = [
       memoryMB > limits.memoryMB && `Using more than ${limits.memoryMB}MB of RAM/HEAP: ${memoryMB}`,
       eventLoopDelayMs > limits.delayMs &&

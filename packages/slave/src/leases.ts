@@ -135,7 +135,7 @@ export class Leases {
 
   /** Takes the port before looking whether it can be opened, so that nobody else gets it meanwhile. */
   async #take(port: number, owner: string, old: LiveLease | undefined): Promise<boolean> {
-    const { ports, canListen } = this.#options
+    const { ports } = this.#options
     // The older lease of the same device ends here and now; if the newer one fails, its master gives it back.
     if (old?.port === port)
       this.end(old.lease, {
@@ -143,7 +143,7 @@ export class Leases {
         reason: 'a newer lease of this device replaces this one',
       })
     if (!ports.lease(port, owner)) return false
-    if (await canListen(port)) return true
+    if (await this.#options.canListen(port)) return true
     ports.unlease(port, owner)
     return false
   }

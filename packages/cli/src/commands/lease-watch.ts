@@ -16,15 +16,15 @@ export interface LeaseWatch {
 }
 
 /** Until a signal ends the process, or the master does not answer. */
-export async function watchLeases({ read, table, context }: LeaseWatch): Promise<never> {
-  const { terminal } = context
+export async function watchLeases(watch: LeaseWatch): Promise<never> {
+  const { terminal } = watch.context
   for (;;) {
-    const { leases } = await read()
+    const { leases } = await watch.read()
     const readAt = performance.now()
     for (let tick = 0; tick < TICKS_PER_LOOK; tick++) {
       const ageMs = performance.now() - readAt
       const left = leases.filter(({ remainingMs }) => remainingMs > ageMs)
-      terminal.out(`${terminal.width === undefined ? '' : CLEAR}${table(left, ageMs)}`)
+      terminal.out(`${terminal.width === undefined ? '' : CLEAR}${watch.table(left, ageMs)}`)
       await new Promise((resolve) => setTimeout(resolve, TICK_MS))
     }
   }

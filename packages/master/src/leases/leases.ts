@@ -84,7 +84,7 @@ export class Leases {
 
   constructor(deps: LeasesDeps) {
     this.#deps = deps
-    this.#devices = new LeaseDevices(deps.registry, deps.now)
+    this.#devices = new LeaseDevices(deps.registry, () => deps.now())
     this.#placement = new LeasePlacement(deps.slaves, (slave) => this.#index.countOf(slave))
   }
 

@@ -137,7 +137,7 @@ describe('what fails leaves nothing behind', () => {
   }
 
   test('K048 K060 K061 K088: a store that fails: the port is given back, the error is told', async () => {
-    const { transact } = rooms.store
+    const transact = rooms.store.transact.bind(rooms.store)
     rooms.store.transact = () =>
       Promise.reject(Object.assign(new Error('disk full'), { code: 'STORE_FAILED' }))
     expect(await code(issue(1))).toBe('STORE_FAILED')
@@ -149,7 +149,7 @@ describe('what fails leaves nothing behind', () => {
   test('a re-issue that fails leaves the old lease as it was, also where it had its port taken over', async () => {
     slaves.one().forwardPorts = { first: 20_000, last: 20_000 }
     const { lease } = await issue(1)
-    const { transact } = rooms.store
+    const transact = rooms.store.transact.bind(rooms.store)
     rooms.store.transact = () =>
       Promise.reject(Object.assign(new Error('disk full'), { code: 'STORE_FAILED' }))
     expect(await code(issue(1))).toBe('STORE_FAILED')
@@ -225,7 +225,7 @@ describe('time', () => {
 
   test('a store that does not answer at the end is asked again, and the key is refused meanwhile', async () => {
     await issue(1, { timeout: 1_000, publicKey: keyLine(1) })
-    const { get } = rooms.store
+    const get = rooms.store.get.bind(rooms.store)
     rooms.store.get = () => Promise.reject(new Error('away'))
     clock += 1_000
     leases.sweep()
