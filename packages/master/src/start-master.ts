@@ -16,7 +16,7 @@ import type { ClusterFeed } from './cluster/feed/cluster-feed.ts'
 import { SoloFeed } from './cluster/feed/solo-feed.ts'
 import { LinkServer } from './cluster/link-server.ts'
 import { LiveCluster } from './cluster/live-cluster.ts'
-import { Events } from './events/events.ts'
+import { Events, type EventScope } from './events/events.ts'
 import { Health } from './health.ts'
 import { createAskHook } from './hook/ask-hook.ts'
 import type { ValidateDevice } from './hook/hook.ts'
@@ -100,7 +100,7 @@ async function start(
   const feed = await openFeed(settings, master, log)
   undo.push(() => feed.close())
   /** What other masters cannot see in the live view, they are told. */
-  const announce: Events['publish'] = (type, data, scope = {}) => {
+  const announce = (type: string, data: object, scope: EventScope = {}): void => {
     events.publish(type, data, scope)
     feed.publish({ type: 'event', event: { type, data, scope } })
   }
