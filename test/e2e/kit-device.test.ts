@@ -46,7 +46,10 @@ describe.each(['openssh', 'dropbear'] as const)('a device with %s', (client) => 
     })
     const ports = [await device.port(), await device.port(1)]
     expect(new Set(ports).size).toBe(2)
-    expect((await visit({ host: '127.0.0.1', port: ports[0] ?? 0 }, 'hello')).toString()).toBe('hello')
+    // On a busy machine the stock server may be seen before its client has reached the service.
+    await eventually(async () => {
+      expect((await visit({ host: '127.0.0.1', port: ports[0] ?? 0 }, 'hello')).toString()).toBe('hello')
+    })
     const page = await run('curl', ['-s', `http://127.0.0.1:${ports[1]}/`])
     expect(page.stdout).toBe('from the device\n')
     await device.stop()
