@@ -1,5 +1,5 @@
 // Writes what was measured: every value as JSON, and a report in Markdown with pictures beside it.
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 
 import { bars, curves } from './chart.ts'
@@ -21,6 +21,7 @@ export function writeResults(results: Results): string {
   const date = new Date().toISOString().slice(0, 10)
   const name = `${date}-${machine.name}`
   mkdirSync(join(resultsFolder, name), { recursive: true })
+  keepOthers(join(resultsFolder, `${name}.json`), figures)
   const goals = judge(figures)
   const json = { date, ...results, figures: figures.all(), goals }
   writeFileSync(join(resultsFolder, `${name}.json`), `${JSON.stringify(json, undefined, 2)}\n`)
@@ -29,6 +30,16 @@ export function writeResults(results: Results): string {
   const report = join(resultsFolder, `${name}.md`)
   writeFileSync(report, text(results, date, name, Object.keys(pictures)))
   return relative(rootFolder, report)
+}
+
+/** What an earlier run of this day measured and this one did not stays in the report: a part can be measured again alone. */
+function keepOthers(file: string, figures: Figures): void {
+  if (!existsSync(file)) return
+  const before = JSON.parse(readFileSync(file, 'utf8')) as { figures: Figure[] }
+  const measured = new Set(figures.all().map(({ work, contender }) => `${work}\0${contender}`))
+  for (const { work, contender, metric, unit, values } of before.figures)
+    if (!measured.has(`${work}\0${contender}`))
+      for (const value of values) figures.add(work, contender, metric, unit, value)
 }
 
 function text(
@@ -45,7 +56,7 @@ function text(
     `with its native crypto **${machine.nativeCrypto ? 'loaded' : 'not loaded'}**; ${machine.openssh}; ${machine.go}; ${machine.dropbear}.`,
     '',
     'Ours is the whole product (hook, master, metrics, log), the slave process is counted and the master told beside; peers do',
-    'only SSH. All take turns in each round. CPU is user and system time of the process tree, memory is PSS. Figures are',
+    'only SSH. All take turns in each round (idle and storm: one after another). CPU is user and system time of the process tree, memory is PSS. Figures are',
     'medians, ± half the distance of the quartiles. "busy" rows show that neither the load nor the target was the limit.',
     '',
     '## Goals',
