@@ -47,7 +47,7 @@ async function carries(process: Started, device: string): Promise<void> {
   expect(process.exit).toBeUndefined()
 }
 
-test('K107: examples/lease.sh: curl asks, ssh opens, and at the end of its time it ends', async () => {
+test('K004 K008 K107: examples/lease.sh: curl asks as a back end, ssh opens, and at the end of its time it ends', async () => {
   const echo = await startEcho()
   const shell = start('sh', [example('lease.sh'), '00:13:48:02:6A:FE', '5s'], {
     env: surroundings(echo.port),

@@ -12,6 +12,9 @@ import {
   makeFolder,
   makeKey,
   openDevice,
+  run,
+  runSshoal,
+  start,
   startCluster,
   startEcho,
   visit,
@@ -309,4 +312,58 @@ test('K007 K003: without a token 401; an integrator may, an operator may not', a
   expect(await callApi({ url, token: await token('operator') }, 'POST', '/leases', body)).toMatchObject({
     status: 403,
   })
+})
+
+test('K010 K011 K102: the older call, with curl as its clients used it, opens a tunnel with an RSA key', async () => {
+  const { url, adminToken } = cluster.master
+  const curl = await run('curl', [
+    '-sS',
+    ...['-H', `Authorization: Bearer ${adminToken}`],
+    ...['-d', 'macaddress=02:00:00:0A:0B:0C', '-d', 'timeout=1800000'],
+    `${url}/api/sshKeyGen`,
+  ])
+  const { key, port } = JSON.parse(curl.stdout) as { key: string; port: number }
+  const { body } = await cluster.api<{ leases: Lease[] }>('GET', '/leases?device=0200000a0b0c')
+  const [lease] = body.leases
+  if (!lease) throw new Error('no lease')
+  expect(lease.port).toBe(port)
+  const device = open({ ...lease, privateKey: key }, '0:localhost:22')
+  expect(await device.port()).toBe(port)
+})
+
+test('the command line leases, lists, extends and revokes; metrics and events tell of it', async () => {
+  const at = makeFolder()
+  const env = { SSHOAL_URL: cluster.master.url, SSHOAL_TOKEN: cluster.master.adminToken }
+  const sshoal = async (...args: string[]): Promise<string> => {
+    const ran = await runSshoal(['lease', ...args], { cwd: at, env })
+    expect(ran).toMatchObject({ status: 0 })
+    return ran.stdout
+  }
+  const events = await cluster.events()
+  const file = join(at, 'lease-key')
+  const made = JSON.parse(
+    await sshoal('create', '02:00:00:0D:0D:0D', '--for', '30m', '--save', file, '--json'),
+  ) as Lease
+  await events.next('lease.issued', { lease: made.id, device: '0200000d0d0d', port: made.port })
+  // What it prints is what the device runs.
+  const words = made.command
+    .replace('lease-known-hosts', `${file}.known_hosts`)
+    .replace('-i lease-key', `-i ${file}`)
+    .split(' ')
+  const device = start(words[0] ?? '', ['-F', 'none', ...words.slice(1)])
+  await connected(made)
+  expect(await sshoal('ls')).toMatch(new RegExp(`${made.id} +0200000d0d0d .* connected +(30:00|29:[0-9]{2})`))
+  expect(await sshoal('extend', made.id, '--for', '2h')).toMatch(/lasts (2:00:00|1:59:5\d) from now/)
+  await events.next('lease.extended', { lease: made.id })
+  expect(await sshoal('show', made.id)).toContain('0200000d0d0d')
+  const metrics = async (): Promise<string> => (await cluster.api<string>('GET', '/metrics')).body
+  expect(await metrics()).toMatch(/^sshoal_leases [1-9]/m)
+  expect(await sshoal('revoke', made.id, '--yes')).toContain('its tunnel cut')
+  await device.exited
+  await events.next('lease.revoked', { lease: made.id })
+  await ask({ macaddress: 'nobody', timeout: 1_000 })
+  const after = await metrics()
+  for (const change of ['issued', 'extended', 'revoked', 'expired', 'replaced'])
+    expect(after).toMatch(new RegExp(`^sshoal_lease_changes_total\\{change="${change}"\\} [1-9]`, 'm'))
+  expect(after).toMatch(/^sshoal_lease_refusals_total\{code="INVALID_MAC"\} [1-9]/m)
 })

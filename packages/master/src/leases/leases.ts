@@ -528,6 +528,9 @@ export class Leases {
   /** Another master may have issued it a moment ago. */
   async #readKey(fingerprint: string): Promise<Lease | undefined> {
     if (!this.#deps.shared && this.#loaded) return undefined
+    // Not after the store's own deadline: somebody waits at his login.
+    if (this.#deps.store.state !== 'ok')
+      throw new SshoalError('STORE_UNAVAILABLE', 'the store does not answer')
     const [found] = await this.#deps.store.find<Lease>('lease', { index: 'fingerprint', value: fingerprint })
     if (found) this.#keep(found.value)
     return found?.value

@@ -25,7 +25,7 @@ const nothingHappened = async (): Promise<void> => {
 }
 
 describe('POST /leases', () => {
-  test('K001 K101: answers everything that the device needs, once, and never to be stored on the way', async () => {
+  test('K001 K032 K033 K101: answers everything that the device needs, once, and never to be stored on the way', async () => {
     const { status, body, headers } = await issue({ macaddress: MAC, timeout: 30 * MINUTE })
     expect(status).toBe(201)
     expect(headers['cache-control']).toBe('no-store')

@@ -1,8 +1,10 @@
+import { loadConfig } from '@sshoal/shared'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
 import { withLeases } from '../../src/leases/lease-answer.ts'
 import { LeaseEnds } from '../../src/leases/lease-ends.ts'
 import { Leases, type LeasesDeps } from '../../src/leases/leases.ts'
+import { masterOptions } from '../../src/options.ts'
 import { blob, fingerprint, keyLine } from '../key-lines.ts'
 import { startRooms } from '../master-parts.ts'
 import { FakeLeaseSlaves } from './fake-slaves.ts'
@@ -256,6 +258,13 @@ describe('time', () => {
     expect([...ends.due(4)].map(({ at }) => at)).toEqual([1, 1, 2, 3, 4])
     expect(ends.size).toBe(2)
   })
+})
+
+test('K005 K006: REST is at 8080, and anywhere else by a flag or the environment', () => {
+  const read = (env: Record<string, string>, flags: Record<string, string[]> = {}) =>
+    loadConfig({ listen: masterOptions.listen }, { flags, env }).listen
+  expect(read({})).toEqual({ host: '127.0.0.1', port: 8_080 })
+  expect(read({ SSHOAL_LISTEN: '0.0.0.0:18080' })).toEqual({ host: '0.0.0.0', port: 18_080 })
 })
 
 describe('who is this key?', () => {
