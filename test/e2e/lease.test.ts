@@ -318,8 +318,12 @@ test('K010 K011 K102: the older call, with curl as its clients used it, opens a 
   const { url, adminToken } = cluster.master
   const curl = await run('curl', [
     '-sS',
-    ...['-H', `Authorization: Bearer ${adminToken}`],
-    ...['-d', 'macaddress=02:00:00:0A:0B:0C', '-d', 'timeout=1800000'],
+    '-H',
+    `Authorization: Bearer ${adminToken}`,
+    '-d',
+    'macaddress=02:00:00:0A:0B:0C',
+    '-d',
+    'timeout=1800000',
     `${url}/api/sshKeyGen`,
   ])
   const { key, port } = JSON.parse(curl.stdout) as { key: string; port: number }
