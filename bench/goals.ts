@@ -31,7 +31,7 @@ export function judge(figures: Figures): Goal[] {
     goals.push({
       text,
       goal: `${most ? '≤' : '≥'} ${limit < 0.1 ? `1/${Math.round(1 / limit)}` : limit.toFixed(1)} × ${peer}`,
-      measured: `${value < 0.1 ? `1/${(1 / value).toFixed(0)}` : value.toFixed(2)} × (${show(ours)} : ${show(theirs)})`,
+      measured: `${value < 0.1 ? `1/${(1 / value).toFixed(1)}` : value.toFixed(2)} × (${show(ours)} : ${show(theirs)})`,
       reached: most ? value <= limit : value >= limit,
     })
   }
