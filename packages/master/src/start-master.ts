@@ -178,7 +178,7 @@ async function start(
     log,
     maxMs: settings.leaseMax,
     shared: settings.redis !== undefined,
-    now: () => feed.nowMicros() / 1_000,
+    now: () => Math.floor(feed.nowMicros() / 1_000),
     count: (change) => leaseMetrics.changes.inc({ change }),
     countRefused: (code) => leaseMetrics.refused.inc({ code }),
   })

@@ -2,6 +2,7 @@
 // A slave that cannot is passed over; only when all are, it is said what was missing.
 import { SshoalError, type LeaseAnswer } from '@sshoal/shared'
 
+import { leasePortTaken } from './lease-errors.ts'
 import type { LeaseSlave, LeaseSlaves } from './lease-slaves.ts'
 import type { Lease } from './lease.ts'
 
@@ -60,7 +61,7 @@ export class LeasePlacement {
         project,
         device,
         fingerprint,
-        remainingMs: expiresAt - issuedAt,
+        remainingMs: Math.round(expiresAt - issuedAt),
         ...(port === undefined ? {} : { port }),
         ...(old?.slave === slave ? { replaces: old.id } : {}),
       })
@@ -79,10 +80,7 @@ export class LeasePlacement {
 }
 
 function missing(codes: ReadonlySet<string>, port: number | undefined): SshoalError {
-  if (codes.has('PORT_TAKEN'))
-    return new SshoalError('PORT_TAKEN', `port ${port} is taken; ask for another, or for any`, {
-      details: { port },
-    })
+  if (codes.has('PORT_TAKEN')) return leasePortTaken(port)
   if (codes.has('PORT_OUT_OF_RANGE'))
     return new SshoalError('INVALID_PORT', `port ${port} is outside the forward ports of the slaves`, {
       details: { port },

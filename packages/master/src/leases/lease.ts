@@ -67,5 +67,17 @@ export function readLeaseKey(text: string): { publicKey: string; fingerprint: st
 /** As its slave keeps it. */
 export function grantOf(lease: Lease, now: number): LeaseGrant {
   const { project, device, id, fingerprint, port, expiresAt } = lease
-  return { project, device, lease: id, fingerprint, port, remainingMs: Math.max(0, expiresAt - now) }
+  return {
+    project,
+    device,
+    lease: id,
+    fingerprint,
+    port,
+    remainingMs: Math.max(0, Math.round(expiresAt - now)),
+  }
+}
+
+/** As events tell of it. */
+export function factsOf({ id, device, slave, port, fingerprint, expiresAt }: Lease): object {
+  return { lease: id, device, slave, port, fingerprint, expiresAt: new Date(expiresAt).toISOString() }
 }
