@@ -70,7 +70,7 @@ export async function* followEvents(rest: RestClient, options: FollowOptions): A
       }
       const response = await rest.open(options.path, { query: options.query, headers }, options.signal)
       options.onOpen?.()
-      for await (const event of parseEvents(bodyOf(response))) {
+      for await (const event of parseEvents(bodyOf(response, options.signal))) {
         waitMs = firstWaitMs
         if (event.id !== '') last = event.id
         yield event
@@ -86,6 +86,22 @@ export async function* followEvents(rest: RestClient, options: FollowOptions): A
   }
 }
 
-async function* bodyOf(response: Response): AsyncGenerator<Uint8Array> {
-  if (response.body) for await (const chunk of response.body) yield chunk as Uint8Array
+/** The bytes of an answer until it ends or is aborted. */
+async function* bodyOf(response: Response, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  const reader = response.body?.getReader()
+  if (!reader) return
+  // fetch holds the signal through its request only weakly: once that is collected, an abort no longer ends the body
+  // (Node 20). The reader is ours.
+  const cancel = (): void => void reader.cancel().catch(() => undefined)
+  signal.addEventListener('abort', cancel)
+  try {
+    for (;;) {
+      const { done, value } = await reader.read()
+      signal.throwIfAborted()
+      if (done) return
+      yield value
+    }
+  } finally {
+    signal.removeEventListener('abort', cancel)
+  }
 }
