@@ -10,6 +10,18 @@ export {
 export { CLOSE, type CloseCode } from './close-codes.ts'
 export { envName, flagName, loadConfig, type ConfigSources, type Options, type Values } from './config.ts'
 export { formatDuration, parseDuration } from './duration.ts'
+export {
+  Carrier,
+  PeerAnswer,
+  PeerQuestion,
+  ReachAnswer,
+  ReachQuestion,
+  UserRole,
+  VisitAnswer,
+  VisitGrant,
+  VisitQuestion,
+  VisitReport,
+} from './gate-protocol.ts'
 export { holderKey } from './holder.ts'
 export {
   linkProof,

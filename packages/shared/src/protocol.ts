@@ -17,6 +17,17 @@
 // Liveness: both sides send WebSocket pings (RFC 6455 §5.5.2) every 3 s; ten silent seconds end the link.
 import { Type, type Static, type TSchema } from 'typebox'
 
+import {
+  PeerAnswer,
+  PeerQuestion,
+  ReachAnswer,
+  ReachQuestion,
+  UserRole,
+  VisitAnswer,
+  VisitQuestion,
+  VisitReport,
+} from './gate-protocol.ts'
+
 export const SUBPROTOCOL = 'sshoal.v1'
 /** The version this code speaks, and the oldest it still understands. */
 export const PROTOCOL = { version: 1, oldest: 1 } as const
@@ -84,7 +95,10 @@ export const DeviceRole = Type.Object({
 export type DeviceRole = Static<typeof DeviceRole>
 
 /** The answer to "who is this key?". A key may have several roles; each request is allowed by the one that fits. */
-export const Identity = Type.Object({ device: Type.Optional(DeviceRole) })
+export const Identity = Type.Object({
+  device: Type.Optional(DeviceRole),
+  user: Type.Optional(UserRole),
+})
 export type Identity = Static<typeof Identity>
 
 export const WhoQuestion = Type.Object({
@@ -197,6 +211,10 @@ export const Hello = Type.Object({
   invalidation: Type.Optional(Type.Object({ store: Name, number: Count })),
   /** How many tunnels the snapshot will hold. */
   tunnels: Count,
+  /** Where other slaves hand visits over; without a host: where the master sees the slave. Missing: nowhere. */
+  relay: Type.Optional(Type.Object({ host: Type.Optional(Name), port: Port })),
+  /** It may dial hosts (`--dial`), which ones is its own to say. */
+  dials: Type.Optional(Type.Boolean()),
 })
 export type Hello = Static<typeof Hello>
 
@@ -226,6 +244,8 @@ export const slaveNotices = {
   }),
   /** A take-over whose loser still answered within 3 s. */
   contested: Type.Object({ ...Holder.properties, epoch: Epoch, remoteAddress: Text, incumbentAddress: Text }),
+  /** A visit through the gate began or ended. */
+  visit: VisitReport,
   status: SlaveStatus,
   draining: Type.Object({ draining: Type.Boolean() }),
   bye: Type.Object({ reason: Text }),
@@ -235,6 +255,9 @@ export const slaveNotices = {
 export const slaveRequests = {
   who: { question: WhoQuestion, answer: WhoAnswer },
   admit: { question: AdmitQuestion, answer: AdmitAnswer },
+  visit: { question: VisitQuestion, answer: VisitAnswer },
+  reach: { question: ReachQuestion, answer: ReachAnswer },
+  peer: { question: PeerQuestion, answer: PeerAnswer },
 } satisfies Catalogue
 
 /** Master to slave, nobody answers. */

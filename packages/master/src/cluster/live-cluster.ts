@@ -40,6 +40,7 @@ import type {
   SlaveFacts,
   SlaveRequest,
 } from './feed/cluster-feed.ts'
+import type { GateDesk } from './gate-desk.ts'
 import { Invalidations } from './invalidations.ts'
 import { LiveTunnel } from './live-tunnel.ts'
 import { SLOT_MS } from './reservations.ts'
@@ -93,6 +94,8 @@ export interface LiveClusterDeps {
   fixedPorts(region: string | undefined): Promise<FixedPort[]>
   /** The leases of a slave; undefined: they cannot be read now, it shall keep those it has. */
   leases?(slave: string): Promise<LeaseGrant[] | undefined>
+  /** Missing: no user gets through. */
+  gate?: GateDesk
   store: Pick<Store, 'id' | 'state' | 'nextInvalidation' | 'lastInvalidation'>
   feed: ClusterFeed
   /** The number that the store gave last. */

@@ -22,6 +22,7 @@ import {
 import { verifySignature } from '@sshoal/shared/ssh-signature'
 import type { WebSocket } from 'ws'
 
+import type { GateDesk } from './gate-desk.ts'
 import type { LiveCluster } from './live-cluster.ts'
 import { SlaveRecord } from './slave-record.ts'
 
@@ -103,6 +104,7 @@ export class SlaveLink {
         this.#delta(() => cluster.deps.refused({ ...refusal, remoteAddress: refusal.remoteAddress })),
       contested: ({ remoteAddress, incumbentAddress, ...holder }) =>
         this.#delta((slave) => cluster.contested(slave, holder, remoteAddress, incumbentAddress)),
+      visit: (report) => this.#delta((slave) => this.#cluster.deps.gate?.visited(report, slave.id)),
       status: (status) => this.#delta((slave) => cluster.statusChanged(slave, status)),
       draining: ({ draining }) => this.#delta((slave) => cluster.drainingChanged(slave, draining)),
       bye: ({ reason }) => {
@@ -119,7 +121,19 @@ export class SlaveLink {
         return this.#cluster.deps.ask({ ...question, slave: slave.id, ...region })
       },
       admit: async (question) => this.#cluster.admit(this.#required(), question),
+      visit: async (question) => this.#gate().visit(question, this.#required().id),
+      reach: async (question) => this.#gate().reach(question, this.#required().id),
+      peer: async ({ publicKey }) => {
+        this.#required()
+        return { known: this.#gate().isPeer(publicKey) }
+      },
     }
+  }
+
+  #gate(): GateDesk {
+    const { gate } = this.#cluster.deps
+    if (!gate) throw new SshoalError('NO_GATE', 'this master answers no users')
+    return gate
   }
 
   /** Now, or when the hello was judged; always in the order in which things came. */
