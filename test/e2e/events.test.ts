@@ -198,7 +198,7 @@ describe('an event with its reason comes for', () => {
     'a login without a forward': {
       act: (source, id) => ssh(source, id, []),
       code: 'IDLE_TIMEOUT',
-      reason: /^no forward and no session within 2 s of login/,
+      reason: /^no forward and no session for 2 s/,
       named: true,
     },
     'a client that never logs in': {

@@ -15,6 +15,7 @@ import {
   makeKey,
   openDevice,
   openVisit,
+  run,
   startCluster,
   startEcho,
   type Cluster,
@@ -168,9 +169,7 @@ describe('a device', () => {
     await rises(strict, 'sshoal_refusals_total{code="IDLE_TIMEOUT"}', async () => {
       const device = openDevice({ slave: strict, key: known, username: 'idle', forwards: [] })
       await device.exited
-      expect(device.output).toContain(
-        'no forward and no session within 1 s of login; ask for one with ssh -R',
-      )
+      expect(device.output).toContain('no forward and no session for 1 s; ask for one with ssh -R')
     })
     const device = openDevice({ slave: strict, key: known, username: 'idle' })
     await device.port()
@@ -179,6 +178,30 @@ describe('a device', () => {
     await strict.process.logged('tunnel up')
     expect(device.exit).toBeUndefined()
     await device.stop()
+  })
+
+  test('that cancels its last forward has --idle-grace-time again, once its visits are over', async () => {
+    const control = join(makeFolder(), 'control')
+    const echo = await startEcho()
+    const forwards = [`0:127.0.0.1:${echo.port}`]
+    const options = ['-M', '-S', control]
+    const device = openDevice({ slave: strict, key: known, username: 'leaver', forwards, options })
+    const visit = await openVisit({ host: '127.0.0.1', port: await device.port() })
+    const echoes = async (text: string) => {
+      const before = visit.received.length
+      visit.send(text)
+      await visit.receive(before + text.length)
+    }
+    await echoes('hello')
+    const cancel = ['-S', control, '-O', 'cancel', '-R', forwards[0]!, 'device@127.0.0.1']
+    expect((await run('ssh', cancel)).status).toBe(0)
+    await strict.process.logged('tunnel down', ({ device: id }) => id === 'leaver')
+    const cancelledAt = performance.now()
+    while (performance.now() - cancelledAt < 1_500) await echoes('still here')
+    expect(device.exit).toBeUndefined()
+    visit.close()
+    await device.exited
+    expect(device.output).toContain('no forward and no session for 1 s')
   })
 
   test('has at most --max-forwards forwards', async () => {

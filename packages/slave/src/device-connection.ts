@@ -38,6 +38,7 @@ export class DeviceConnection implements SshConnectionHandlers {
   tunnel: LiveTunnel | undefined
   /** Its source has one tunnel more (penalties.ts). */
   #counted = false
+  #hadSession = false
   #ending: Refusal | undefined
 
   constructor(parts: SlaveParts, caller: Caller) {
@@ -95,8 +96,7 @@ export class DeviceConnection implements SshConnectionHandlers {
     this.parts.connections.ready(this)
     this.parts.waiting.leave(this.#caller.source)
     this.parts.penalties.loggedIn(this.#caller.source)
-    clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => this.#idleTimedOut(), this.parts.settings.idleGraceTime)
+    this.#allowIdle()
     this.#watch()
     this.log.debug(
       { device: this.role?.device, remoteAddress: this.remoteAddress, username: offer.username },
@@ -128,6 +128,10 @@ export class DeviceConnection implements SshConnectionHandlers {
     else {
       this.parts.tunnels.down(tunnel, 'the device cancelled its last forward', 'cancelled')
       this.tunnel = undefined
+      // Visits that are under way go on in peace.
+      tunnel.visits.onQuiet(() => {
+        if (!this.tunnel && !this.ssh.socket.destroyed) this.#allowIdle()
+      })
     }
     return Promise.resolve(true)
   }
@@ -147,6 +151,7 @@ export class DeviceConnection implements SshConnectionHandlers {
   }
 
   onSession(): void {
+    this.#hadSession = true
     this.#settle()
   }
 
@@ -254,6 +259,13 @@ export class DeviceConnection implements SshConnectionHandlers {
     this.#timer = undefined
   }
 
+  /** From now on it has the idle grace time to hold or show something. */
+  #allowIdle(): void {
+    clearTimeout(this.#timer)
+    if (!this.#hadSession)
+      this.#timer = setTimeout(() => this.#idleTimedOut(), this.parts.settings.idleGraceTime)
+  }
+
   #watch(): void {
     const { keepalive, settings } = this.parts
     this.#unwatch?.()
@@ -295,7 +307,7 @@ export class DeviceConnection implements SshConnectionHandlers {
     const seconds = Math.round(this.parts.settings.idleGraceTime / 1_000)
     this.refuse({
       code: 'IDLE_TIMEOUT',
-      reason: `no forward and no session within ${seconds} s of login; ask for one with ssh -R`,
+      reason: `no forward and no session for ${seconds} s; ask for one with ssh -R`,
     })
   }
 

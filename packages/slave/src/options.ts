@@ -83,7 +83,7 @@ export const slaveOptions = {
     maximum: 86_400_000,
   }),
   idleGraceTime: option.duration({
-    describe: 'time from login to the first forward, visit or session',
+    describe: 'time from login, or from the last forward that was cancelled, to a forward, visit or session',
     fallback: '30s',
     minimum: 1_000,
     maximum: 86_400_000,
