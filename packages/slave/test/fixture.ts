@@ -10,7 +10,12 @@ import {
   Wire,
   type Hello,
   type MasterWire,
+  type PeerQuestion,
+  type ReachAnswer,
+  type ReachQuestion,
   type Tunnel,
+  type VisitAnswer,
+  type VisitQuestion,
   type WhoAnswer,
   type WhoQuestion,
 } from '@sshoal/shared'
@@ -94,6 +99,16 @@ export interface MasterEnd {
   welcome(more?: object): void
 }
 
+/** What the master says; it may be changed while it runs. */
+export interface MasterScript {
+  welcomes?: boolean
+  status?: number
+  who?(question: WhoQuestion): WhoAnswer
+  visit?(question: VisitQuestion, asker: MasterEnd): VisitAnswer | Promise<VisitAnswer>
+  reach?(question: ReachQuestion): ReachAnswer
+  peer?(question: PeerQuestion): boolean
+}
+
 export interface ScriptedMaster {
   url: string
   links: MasterEnd[]
@@ -101,9 +116,7 @@ export interface ScriptedMaster {
 }
 
 /** A master that welcomes each slave after its snapshot, unless told otherwise. */
-export async function startScriptedMaster(
-  script: { welcomes?: boolean; status?: number; who?(question: WhoQuestion): WhoAnswer } = {},
-): Promise<ScriptedMaster> {
+export async function startScriptedMaster(script: MasterScript = {}): Promise<ScriptedMaster> {
   const server = createServer()
   const sockets = new WebSocketServer({ noServer: true })
   const links: MasterEnd[] = []
@@ -130,6 +143,7 @@ export async function startScriptedMaster(
           'tunnel.down': noted('tunnel.down'),
           refused: noted('refused'),
           contested: noted('contested'),
+          visit: noted('visit'),
           status: noted('status'),
           draining: noted('draining'),
           bye: noted('bye'),
@@ -138,6 +152,14 @@ export async function startScriptedMaster(
           who: (question) =>
             Promise.resolve(script.who?.(question) ?? { outcome: 'outage', reason: 'no hook' }),
           admit: () => Promise.resolve({ outcome: 'admitted', epoch: 42 }),
+          visit: async (question) =>
+            (await script.visit?.(question, end)) ?? {
+              outcome: 'refused',
+              code: 'UNKNOWN_TARGET',
+              reason: 'no such target',
+            },
+          reach: (question) => Promise.resolve(script.reach?.(question) ?? { targets: [], total: 0 }),
+          peer: (question) => Promise.resolve({ known: script.peer?.(question) ?? false }),
         },
         onClose: () => {},
         log,
