@@ -2,6 +2,7 @@
 // While there is no link, notices are dropped (the next snapshot says it all) and requests fail at once.
 import {
   CLOSE,
+  errorText,
   linkProof,
   masterSpeech,
   MAX_FRAME_BYTES,
@@ -28,12 +29,17 @@ const UNWANTED = new Set<number>([CLOSE.UNAUTHORIZED, CLOSE.VERSION, CLOSE.ID_TA
 /** What a chunk may weigh as JSON, roughly: well below what the wire takes in one frame. */
 const CHUNK_BYTES = 2 * 1024 * 1024
 
-/** What changes from hello to hello is asked for at each. */
-export interface MasterLinkOptions {
-  urls: readonly string[]
+export interface MasterAccess {
   token: string | undefined
   /** PEM; undefined: the public authorities. */
   ca: string | undefined
+}
+
+/** What changes from hello to hello is asked for at each. */
+export interface MasterLinkOptions {
+  urls: readonly string[]
+  /** Asked before each link: both may have been replaced meanwhile. Must not throw. */
+  access(): MasterAccess
   proxy: string | undefined
   hello(): Omit<Hello, 'protocol' | 'signature' | 'tunnels'>
   snapshot(): Tunnel[]
@@ -91,7 +97,8 @@ export class MasterLink {
   }
 
   #dial(): void {
-    const { urls, token, ca, proxy, log } = this.#options
+    const { urls, proxy, log } = this.#options
+    const { token, ca } = this.#options.access()
     const url = urls[this.#attempt % urls.length] ?? ''
     const socket = new WebSocket(`${url.replace(/^http/, 'ws')}/slaves`, SUBPROTOCOL, {
       headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
@@ -101,7 +108,13 @@ export class MasterLink {
       ...(ca === undefined ? {} : { ca }),
       ...(proxy === undefined ? {} : { agent: new HttpsProxyAgent(proxy) }),
     })
+    /** Why the socket failed: a certificate, a proxy, nobody there. A close code alone says none of it. */
+    let failure = ''
+    socket.on('error', (error) => {
+      failure ||= errorText(error)
+    })
     socket.on('unexpected-response', (request, response) => {
+      failure = `HTTP status ${response.statusCode}`
       log.warn({ url, status: response.statusCode }, 'the master does not let this slave in')
       request.destroy()
       socket.terminate()
@@ -124,7 +137,7 @@ export class MasterLink {
       receives: masterSpeech,
       onNotice,
       onRequest: this.#options.onRequest,
-      onClose: ({ code, reason }) => this.#lost(url, code, reason),
+      onClose: ({ code, reason }) => this.#lost(url, code, reason || failure),
       log,
     })
     this.#wire = wire
