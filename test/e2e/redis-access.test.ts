@@ -1,5 +1,5 @@
 // How a Redis is reached and which one is good enough: users, TLS, Sentinel, Cluster, eviction, replicas.
-import { writeFileSync } from 'node:fs'
+import { copyFileSync, rmSync, writeFileSync } from 'node:fs'
 import { Writable } from 'node:stream'
 
 import { type Log } from '@sshoal/shared'
@@ -127,6 +127,26 @@ test('TLS with an own authority, a client certificate and another name', async (
   await expect(open(redis.url.replace('rediss', 'redis'))).rejects.toMatchObject({
     code: 'STORE_UNAVAILABLE',
   })
+})
+
+test('TLS files for Redis are read again by each new connection: certificates change while a master runs', async () => {
+  const [mine, theirs] = [makeFolder(), makeFolder()]
+  const before = await makeCertificate(mine)
+  const server = await makeCertificate(theirs)
+  for (const name of ['path', 'keyPath'] as const) copyFileSync(before[name], server[name])
+  const redis = await startRedis({ tls: server, config: [['tls-auth-clients', 'yes']] })
+  const store = await open(redis.url, undefined, { ca: before.path, cert: before.path, key: before.keyPath })
+  await tryOut(store)
+  // Redis first: what the store has read is worth nothing from here on.
+  const after = await makeCertificate(makeFolder())
+  for (const name of ['path', 'keyPath'] as const) copyFileSync(after[name], server[name])
+  await redis.restart()
+  await eventually(() => expect(store.get(ref)).rejects.toThrow(/certificate/))
+  // A file that is away in the middle of it is no reason to fall.
+  rmSync(before.path)
+  await expect(store.get(ref)).rejects.toThrow()
+  for (const name of ['path', 'keyPath'] as const) copyFileSync(after[name], before[name])
+  await eventually(() => tryOut(store))
 })
 
 async function startReplica(of: RedisServer): Promise<RedisServer> {

@@ -18,7 +18,8 @@ values are separated by commas. Durations are a number with \`ms\`, \`s\`, \`m\`
 \`true\` or \`false\` in a variable. A secret can stand in a file: \`--token-file FILE\` in place of \`--token SECRET\`.
 
 What is wrong is said all at once, each with the flag or the variable it came from, and the exit code is 2.
-Certificates, hook and host keys are read again on SIGHUP.
+Certificates, hook and host keys are read again on SIGHUP. A slave's \`--token-file\` and \`--master-ca\` and a master's TLS
+files for Redis are read by each new connection, so that a rotation needs no signal; SIGHUP says what of them cannot be read.
 
 \`sshoal up\` takes the options of the master and of the slave, except \`--master\` and \`--token\`, which it settles itself.
 

@@ -30,5 +30,8 @@ export interface Roles {
   masterOptions: Options
   slaveOptions: Options
   startMaster(values: Values<Options>, deps: { log: Log; localLink?: boolean }): Promise<RunningMaster>
-  startSlave(values: Values<Options>, deps: { log: Log }): Promise<RunningSlave>
+  startSlave(
+    values: Values<Options>,
+    deps: { log: Log; readToken?(): string | undefined },
+  ): Promise<RunningSlave>
 }

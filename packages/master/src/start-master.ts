@@ -30,6 +30,7 @@ import { readRegionFallback, type MasterSettings } from './options.ts'
 import { RefusedKeys } from './registry/refused.ts'
 import { Registry } from './registry/registry.ts'
 import { openStore, redisAccess } from './store/open-store.ts'
+import { readRedisTls } from './store/redis-address.ts'
 import { ensureTokenFiles } from './tokens/token-files.ts'
 import { mayActAs } from './tokens/token.ts'
 import { Tokens } from './tokens/tokens.ts'
@@ -282,6 +283,9 @@ async function start(
     async reload() {
       try {
         const tls = readTls(settings)
+        // Read by each new connection to Redis; here only so that a file that cannot be read is said now.
+        const redis = redisAccess(settings)
+        if (redis) readRedisTls(redis.address, redis.tls ?? {})
         if (tls) (api.server as unknown as TlsServer).setSecureContext(tls)
         await hook.reload()
         log.info('TLS files and hook read again')

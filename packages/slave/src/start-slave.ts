@@ -26,7 +26,7 @@ import { loadHostKeys } from './host-keys.ts'
 import { Identities } from './identities.ts'
 import { Keepalive } from './keepalive.ts'
 import { Leases } from './leases.ts'
-import { MasterLink } from './master-link.ts'
+import { MasterLink, type MasterAccess } from './master-link.ts'
 import { SlaveMetrics } from './metrics.ts'
 import type { SlaveSettings } from './options.ts'
 import { Penalties } from './penalties.ts'
@@ -46,6 +46,12 @@ const ADMIT_DEADLINE_MS = 5_000
 /** Longer than a hook's deadline, so that the master's own "outage" arrives first. */
 const WHO_DEADLINE_MS = 8_000
 
+export interface SlaveDeps {
+  log: Log
+  /** Reads the token from where it came, before each link and on reload: it may be rotated. May throw. Default: settings.token. */
+  readToken?(): string | undefined
+}
+
 export interface Slave {
   id: string
   /** Where devices connect; the real ports, also where 0 was asked for. */
@@ -56,12 +62,13 @@ export interface Slave {
   linked: Promise<void>
   /** Moves the devices away within `drainMs` (default: the setting), says good-bye, closes. Twice is once. */
   close(options?: { drainMs?: number }): Promise<void>
-  /** Reads host keys again; connections that are up keep theirs. Throws HOST_KEY_UNUSABLE and keeps the old ones. */
+  /** Reads host keys, token and the masters' authority again; what is up keeps its own. Throws where one cannot be read. */
   reload(): Promise<void>
 }
 
 /** Rejects with a coded SshoalError: INVALID_CONFIG, HOST_KEY_UNUSABLE or LISTEN_FAILED; then nothing is left running. */
-export async function startSlave(settings: SlaveSettings, { log: baseLog }: { log: Log }): Promise<Slave> {
+export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Promise<Slave> {
+  const { log: baseLog, readToken } = deps
   if (settings.master.length === 0)
     throw new SshoalError(
       'INVALID_CONFIG',
@@ -70,7 +77,11 @@ export async function startSlave(settings: SlaveSettings, { log: baseLog }: { lo
   const metrics = new SlaveMetrics()
   const hostKeyFiles = settings.hostKey.length > 0 ? settings.hostKey : [join(settings.data, 'host-key')]
   let hostKeys = loadHostKeys(hostKeyFiles)
-  const ca = settings.masterCa === undefined ? undefined : readFileSync(settings.masterCa, 'utf8')
+  const readAccess = (): MasterAccess => ({
+    token: readToken ? readToken() : settings.token,
+    ca: settings.masterCa === undefined ? undefined : readFileSync(settings.masterCa, 'utf8'),
+  })
+  let access = readAccess()
   const startedAt = performance.now()
   const instance = randomUUID()
 
@@ -202,8 +213,14 @@ export async function startSlave(settings: SlaveSettings, { log: baseLog }: { lo
 
   const link = new MasterLink({
     urls: settings.master,
-    token: settings.token,
-    ca,
+    access: () => {
+      try {
+        access = readAccess()
+      } catch (error) {
+        log.warn({ err: error }, 'token or authority cannot be read again; what was read before stays')
+      }
+      return access
+    },
     proxy: settings.proxy,
     hello,
     snapshot: () => tunnels.snapshot(),
@@ -352,9 +369,11 @@ export async function startSlave(settings: SlaveSettings, { log: baseLog }: { lo
     linked: link.firstWelcome,
     close: ({ drainMs = settings.drainTimeout } = {}) => (closing ??= close(drainMs)),
     reload: () => {
+      // The next link takes what is in the files then; here only so that what cannot be read is said now.
+      readAccess()
       hostKeys = loadHostKeys(hostKeyFiles)
       ssh.setHostKeys(hostKeys.privateKeys)
-      log.info('host keys read again')
+      log.info('host keys, token and authority read again')
       return Promise.resolve()
     },
   }

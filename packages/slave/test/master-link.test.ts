@@ -21,8 +21,7 @@ async function startMaster(script: Parameters<typeof startScriptedMaster>[0] = {
 function startLink(urls: string[], more: Partial<MasterLinkOptions> = {}): MasterLink {
   const link = new MasterLink({
     urls,
-    token: 'secret',
-    ca: undefined,
+    access: () => ({ token: 'secret', ca: undefined }),
     proxy: undefined,
     hello: helloFacts,
     snapshot: () => [],
@@ -117,6 +116,17 @@ describe('coming back', () => {
       'snapshot',
       { tunnels: [{ device: 'a' }, { device: 'b' }] },
     ])
+  })
+
+  test('each link asks anew for token and authority: they may have been replaced', async () => {
+    const master = await startMaster()
+    let token = 'first'
+    const link = startLink([master.url], { access: () => ({ token, ca: undefined }) })
+    await link.firstWelcome
+    token = 'second'
+    master.links[0]?.socket.terminate()
+    await until(() => link.welcomes === 2)
+    expect(master.links.map((end) => end.token)).toEqual(['Bearer first', 'Bearer second'])
   })
 
   test('T096, T126: a request that is under way when the link breaks fails at once', async () => {

@@ -1,5 +1,5 @@
 // `sshoal slave`: one slave in this process, or several as workers; `sshoal slave drain` is a verb over REST.
-import { option, type Options } from '@sshoal/shared'
+import { loadConfig, option, type ConfigSources, type Options } from '@sshoal/shared'
 
 import type { Roles } from '../roles.ts'
 import { startSlaveWorkers } from '../slave-workers.ts'
@@ -50,9 +50,14 @@ export function slave(roles: Roles): Group {
   return { name: 'slave', summary: self.summary, self, members: [slaveDrain] }
 }
 
-async function runOne(roles: Roles, { values, context }: Call): Promise<number> {
+/** The token as it is now: the file of `--token-file` may have been replaced since the start. Throws INVALID_CONFIG. */
+export function readToken(sources: ConfigSources): string | undefined {
+  return loadConfig({ token: option.secret({ describe: '' }) }, sources).token
+}
+
+async function runOne(roles: Roles, { values, context, sources }: Call): Promise<number> {
   const log = context.createLog(String(values.logLevel))
-  const starting = roles.startSlave(values, { log })
+  const starting = roles.startSlave(values, { log, readToken: () => readToken(sources) })
   return context.hold(
     starting.then((running) => {
       const { id, host, sshPorts } = running

@@ -10,6 +10,7 @@ import type { ReadySlave, Roles, RunningMaster } from '../roles.ts'
 import { startSlaveWorkers } from '../slave-workers.ts'
 import { verb, type Call, type Role, type Verb } from '../verb.ts'
 import type { SharedSettings } from '../worker-plan.ts'
+import { readToken } from './slave.ts'
 
 export const upOptions = {
   slaves: option.integer({
@@ -97,7 +98,8 @@ async function startSlaves(roles: Roles, call: Call, master: RunningMaster): Pro
       master: [master.linkUrl],
       token: master.slaveToken,
     }
-    const slave = await roles.startSlave(settings, { log })
+    const tokenFile = { flags: { tokenFile: [master.slaveTokenFile] }, env: {} }
+    const slave = await roles.startSlave(settings, { log, readToken: () => readToken(tokenFile) })
     return { ready: [slave], reload: async () => slave.reload(), close: async () => slave.close() }
   }
   const supervisor = await startSlaveWorkers({

@@ -65,7 +65,11 @@ export interface RedisTlsFiles {
   serverName?: string | undefined
 }
 
-/** Throws REDIS_TLS where a file cannot be read, or where files are given for a connection without TLS. */
+/**
+ * Its files are read again whenever they are looked at, that is by ioredis for each new connection: certificates are
+ * rotated while a master runs. What cannot be read again stays as it was. Throws REDIS_TLS where a file cannot be read now,
+ * or where files are given for a connection without TLS.
+ */
 export function readRedisTls(address: RedisAddress, files: RedisTlsFiles): ConnectionOptions | undefined {
   const { ca, cert, key, serverName } = files
   const given = [ca, cert, key, serverName].some((value) => value !== undefined)
@@ -76,12 +80,29 @@ export function readRedisTls(address: RedisAddress, files: RedisTlsFiles): Conne
   }
   if ((cert === undefined) !== (key === undefined))
     throw new SshoalError('REDIS_TLS', '--redis-cert and --redis-key go together')
-  return {
-    ...(ca === undefined ? {} : { ca: readPem('--redis-ca', ca) }),
-    ...(cert === undefined ? {} : { cert: readPem('--redis-cert', cert) }),
-    ...(key === undefined ? {} : { key: readPem('--redis-key', key) }),
-    ...(serverName === undefined ? {} : { servername: serverName }),
+  const options: ConnectionOptions = serverName === undefined ? {} : { servername: serverName }
+  if (ca !== undefined) defineFile(options, 'ca', '--redis-ca', ca)
+  if (cert !== undefined) defineFile(options, 'cert', '--redis-cert', cert)
+  if (key !== undefined) defineFile(options, 'key', '--redis-key', key)
+  return options
+}
+
+function defineFile(
+  options: ConnectionOptions,
+  name: 'ca' | 'cert' | 'key',
+  flag: string,
+  path: string,
+): void {
+  let pem = readPem(flag, path)
+  const get = (): Buffer => {
+    try {
+      pem = readPem(flag, path)
+    } catch {
+      // A file that is being replaced; `reload` of the master says it aloud.
+    }
+    return pem
   }
+  Object.defineProperty(options, name, { get, enumerable: true })
 }
 
 function readPem(flag: string, path: string): Buffer {
