@@ -1,8 +1,8 @@
 // The production build: our packages in dist/sshoal.mjs and the parts that it loads when they are needed; what npm installs stays in node_modules, because
 // native parts, TypeScript hooks and the API page are read from there at run time.
-import { readFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { isBuiltin } from 'node:module'
-import { relative } from 'node:path'
+import { basename, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 import { build } from 'esbuild'
@@ -41,9 +41,27 @@ const result = await build({
   target: 'node20',
   sourcemap: true,
   metafile: true,
+  write: false,
   legalComments: 'none',
   plugins: [dependencies],
 })
+
+// A `sshoal` that runs from here finds whole files at every moment: the parts come first and the entry last, each under
+// another name until it is complete.
+const place = ({ path }) => Number(basename(path) === 'sshoal.mjs')
+await mkdir(dist, { recursive: true })
+for (const { path, contents } of result.outputFiles.toSorted((a, b) => place(a) - place(b))) {
+  await writeFile(`${path}.${process.pid}`, contents)
+  await rename(`${path}.${process.pid}`, path)
+}
+
+// What earlier builds left goes, save what was part of one within the last hour: who runs from it has parts yet to load.
+const ours = new Set(result.outputFiles.map(({ path }) => basename(path)))
+for (const name of await readdir(dist)) {
+  const file = new URL(name, dist)
+  const written = ours.has(name) ? undefined : await stat(file).catch(() => undefined)
+  if (written && Date.now() - written.mtimeMs > 3_600_000) await rm(file, { recursive: true, force: true })
+}
 
 const code = Object.entries(result.metafile.outputs).filter(([file]) => file.endsWith('.mjs'))
 const bytes = code.reduce((sum, [, output]) => sum + output.bytes, 0)
