@@ -81,12 +81,12 @@ const wire = {
 }
 
 function link(cluster: LiveCluster, id: string, tunnels: Tunnel[] = [], since?: number): SlaveRecord {
-  const known = cluster.slave(id)
+  const known = cluster.roster.slave(id)
   const slave = known ?? new SlaveRecord(hello(id), randomUUID(), wire as never, '127.0.0.1')
   if (known) known.relink(hello(id), randomUUID(), wire as never, '127.0.0.1')
-  cluster.joining(slave, since)
-  for (const tunnel of tunnels) cluster.up(slave, tunnel, { announced: true })
-  cluster.joined(slave)
+  cluster.roster.joining(slave, since)
+  for (const tunnel of tunnels) cluster.live.up(slave, tunnel, { announced: true })
+  cluster.roster.joined(slave)
   return slave
 }
 
@@ -114,9 +114,9 @@ test('two masters show the same slaves and tunnels, whichever the slave is linke
   await eventually(() =>
     expect(one.view().slaves.map(({ id, state }) => `${id} ${state}`)).toEqual(['s1 ready', 's2 ready']),
   )
-  one.up(slave, tunnel('b', 1_795_311_966_819_002), { announced: false })
+  one.live.up(slave, tunnel('b', 1_795_311_966_819_002), { announced: false })
   await eventually(() => expect(shown(two).sort()).toEqual(shown(one).sort()))
-  one.down(slave, tunnel('a', 1), 1_795_311_966_819_001, 'gone')
+  one.live.down(slave, tunnel('a', 1), 1_795_311_966_819_001, 'gone')
   await eventually(() => expect(shown(two)).toEqual(['b s1 1795311966819002']))
   expect(two.view().totals).toEqual(one.view().totals)
   await eventually(() => expect(one.view().masters.map(({ id }) => id)).toEqual(['m1', 'm2']))
@@ -155,7 +155,7 @@ test('a slave that moves to another master keeps its tunnels, and its old master
   const oldLink = before.link
   link(two, 's1', [tunnel('a', 5), tunnel('b', 6)])
   await eventually(() => expect(shown(one).sort()).toEqual(['a s1 5', 'b s1 6']))
-  one.left(before, oldLink, undefined)
+  one.roster.left(before, oldLink, undefined)
   expect(one.view().slaves[0]?.state).toBe('ready')
 })
 
@@ -166,7 +166,7 @@ test('while Redis is away the view goes on from memory, and heals when it is bac
   await eventually(() => expect(shown(two)).toEqual(['a s1 5']))
   redis.process.signal('SIGKILL')
   await redis.process.exited
-  one.up(slave, tunnel('b', 6), { announced: false })
+  one.live.up(slave, tunnel('b', 6), { announced: false })
   expect(shown(one).sort()).toEqual(['a s1 5', 'b s1 6'])
   expect((await one.slot({}))?.slave).toBe('s1')
   expect(shown(two)).toEqual(['a s1 5'])
@@ -213,11 +213,11 @@ test('a tunnel whose device moved to a slave of another master leaves no trace t
   const first = link(one, 's1', [tunnel('a', 5)])
   const second = link(two, 's2')
   await eventually(() => expect(shown(two)).toEqual(['a s1 5']))
-  two.up(second, tunnel('a', 6), { announced: false })
+  two.live.up(second, tunnel('a', 6), { announced: false })
   await eventually(() => expect(shown(one)).toEqual(['a s2 6']))
   // The slave lets go, as it was told, and later the device leaves for good.
-  one.down(first, tunnel('a', 5), 5, 'took over')
-  two.down(second, tunnel('a', 6), 6, 'left')
+  one.live.down(first, tunnel('a', 5), 5, 'took over')
+  two.live.down(second, tunnel('a', 6), 6, 'left')
   await eventually(() => expect(shown(one)).toEqual([]))
   const three = await startView(redis, 'm3')
   expect(shown(three)).toEqual([])
@@ -227,10 +227,10 @@ test('a slave that leaves another master before it had joined leaves no tunnel b
   const redis = await startRedis()
   const [one, two] = [await startView(redis, 'm1'), await startView(redis, 'm2')]
   const slave = new SlaveRecord(hello('s1'), randomUUID(), wire as never, '127.0.0.1')
-  one.joining(slave)
-  one.up(slave, tunnel('a', 5), { announced: true })
+  one.roster.joining(slave)
+  one.live.up(slave, tunnel('a', 5), { announced: true })
   await eventually(() => expect(shown(two)).toEqual(['a s1 5']))
-  one.left(slave, slave.link, undefined)
+  one.roster.left(slave, slave.link, undefined)
   await eventually(() => expect(shown(two)).toEqual([]))
   expect(shown(one)).toEqual([])
 })
@@ -239,17 +239,17 @@ test('a link that was challenged before another, and answers after it, does not 
   const redis = await startRedis()
   const [one, two] = [await startView(redis, 'm1'), await startView(redis, 'm2')]
   // The first master stands still between its challenge and the answer that waits in its socket.
-  const challenged = one.nextSince()
+  const challenged = one.roster.nextSince()
   link(two, 's1', [tunnel('a', 5), tunnel('b', 6)], challenged + 10_000_000)
   const late = new SlaveRecord(hello('s1'), randomUUID(), wire as never, '127.0.0.1')
-  one.joining(late, challenged)
-  one.up(late, tunnel('a', 5), { announced: true })
-  one.joined(late)
+  one.roster.joining(late, challenged)
+  one.live.up(late, tunnel('a', 5), { announced: true })
+  one.roster.joined(late)
   await eventually(() => expect(shown(one).sort()).toEqual(['a s1 5', 'b s1 6']))
   expect(late.wire).toBeUndefined()
-  one.left(late, late.link, undefined)
+  one.roster.left(late, late.link, undefined)
   expect(shown(two).sort()).toEqual(['a s1 5', 'b s1 6'])
-  expect(two.slave('s1')?.wire).toBeDefined()
+  expect(two.roster.slave('s1')?.wire).toBeDefined()
 })
 
 test('a slave of 18,000 tunnels is said again bit by bit, while others go on', async () => {
@@ -260,8 +260,8 @@ test('a slave of 18,000 tunnels is said again bit by bit, while others go on', a
   await eventually(() => expect(two.view().totals.tunnels).toBe(18_000), { within: 20_000 })
   await redis.restart({ empty: true })
   await eventually(() => expect(two.view().masters).toHaveLength(2), { within: 15_000 })
-  for (let n = 0; n < 20; n++) one.up(slave, tunnel(`new${n}`, 20_000 + n), { announced: false })
-  for (let n = 0; n < 20; n++) one.down(slave, tunnel(`d${n}`, n + 1), n + 1, 'left')
+  for (let n = 0; n < 20; n++) one.live.up(slave, tunnel(`new${n}`, 20_000 + n), { announced: false })
+  for (let n = 0; n < 20; n++) one.live.down(slave, tunnel(`d${n}`, n + 1), n + 1, 'left')
   await eventually(() => expect(two.tunnels({ device: 'new19', limit: 1 }).tunnels).toHaveLength(1), {
     within: 20_000,
   })
@@ -285,7 +285,7 @@ test('a master that missed more than the stream keeps reads the whole', async ()
     '1',
     '{sshoal}:live:',
   )
-  one.up(slave, tunnel('b', 6), { announced: false })
+  one.live.up(slave, tunnel('b', 6), { announced: false })
   await eventually(() => expect(shown(two)).toContain('b s1 6'))
   expect(shown(one).sort()).toEqual(['a s1 5', 'b s1 6'])
 })

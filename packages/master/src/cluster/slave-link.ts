@@ -61,7 +61,7 @@ export class SlaveLink {
     this.#log = cluster.deps.log
     this.#seenAddress = seenAddress
     this.#onEnd = onEnd
-    this.#since = cluster.nextSince()
+    this.#since = cluster.roster.nextSince()
     this.#deadline = setTimeout(() => this.#late(), HANDSHAKE_DEADLINE_MS)
     this.#wire = new Wire({
       socket,
@@ -89,7 +89,7 @@ export class SlaveLink {
       },
       'tunnel.up': (tunnel) =>
         this.#delta((slave) => {
-          const loss = cluster.up(slave, tunnel, { announced: false })
+          const loss = cluster.live.up(slave, tunnel, { announced: false })
           // Cut over this very link, so that the order with the slave's own messages stays right.
           if (loss)
             void this.#wire
@@ -97,16 +97,16 @@ export class SlaveLink {
               .catch(() => {})
         }),
       'tunnel.changed': ({ epoch, forwards, ...holder }) =>
-        this.#delta((slave) => cluster.changed(slave, holder, epoch, forwards)),
+        this.#delta((slave) => cluster.live.changed(slave, holder, epoch, forwards)),
       'tunnel.down': ({ epoch, reason, ...holder }) =>
-        this.#delta((slave) => cluster.down(slave, holder, epoch, reason)),
+        this.#delta((slave) => cluster.live.down(slave, holder, epoch, reason)),
       refused: (refusal) =>
         this.#delta(() => cluster.deps.refused({ ...refusal, remoteAddress: refusal.remoteAddress })),
       contested: ({ remoteAddress, incumbentAddress, ...holder }) =>
-        this.#delta((slave) => cluster.contested(slave, holder, remoteAddress, incumbentAddress)),
+        this.#delta((slave) => cluster.admission.contested(slave, holder, remoteAddress, incumbentAddress)),
       visit: (report) => this.#delta((slave) => this.#cluster.deps.gate?.visited(report, slave.id)),
-      status: (status) => this.#delta((slave) => cluster.statusChanged(slave, status)),
-      draining: ({ draining }) => this.#delta((slave) => cluster.drainingChanged(slave, draining)),
+      status: (status) => this.#delta((slave) => cluster.roster.statusChanged(slave, status)),
+      draining: ({ draining }) => this.#delta((slave) => cluster.roster.drainingChanged(slave, draining)),
       bye: ({ reason }) => {
         this.#bye = reason
       },
@@ -120,7 +120,7 @@ export class SlaveLink {
         const region = slave.region === undefined ? {} : { slaveRegion: slave.region }
         return this.#cluster.deps.ask({ ...question, slave: slave.id, ...region })
       },
-      admit: async (question) => this.#cluster.admit(this.#required(), question),
+      admit: async (question) => this.#cluster.admission.admit(this.#required(), question),
       visit: async (question) => this.#gate().visit(question, this.#required().id),
       reach: async (question) => this.#gate().reach(question, this.#required().id),
       peer: async ({ publicKey }) => {
@@ -144,10 +144,10 @@ export class SlaveLink {
 
   /** A change counts after the snapshot, and as long as this link speaks for its slave. */
   #delta(change: (slave: SlaveRecord) => void): void {
-    if (!this.#hello) return void this.#cluster.counters.dropped++
+    if (!this.#hello) return void this.#cluster.live.counters.dropped++
     this.#inTurn((slave) => {
       if (this.#synced && slave.link === this.#link) change(slave)
-      else this.#cluster.counters.dropped++
+      else this.#cluster.live.counters.dropped++
     })
   }
 
@@ -180,7 +180,7 @@ export class SlaveLink {
   }
 
   async #accept(hello: Hello): Promise<void> {
-    const known = this.#cluster.slave(hello.id)
+    const known = this.#cluster.roster.slave(hello.id)
     const older = known?.wire
     if (known && !sameHostKey(known.hello, hello)) {
       if (known.hello.instance !== hello.instance && (older ?? known.master)) {
@@ -191,7 +191,7 @@ export class SlaveLink {
             `another slave with another host key is called ${hello.id}; give one of them another --id`,
           )
         // Meanwhile it may have gone, or another link may have come: then all is different.
-        if (this.#cluster.slave(hello.id) !== known || known.wire !== older) return this.#accept(hello)
+        if (this.#cluster.roster.slave(hello.id) !== known || known.wire !== older) return this.#accept(hello)
       }
       this.#cluster.deps.announce('slave.host-key-changed', { slave: hello.id, address: this.#seenAddress })
     }
@@ -200,7 +200,7 @@ export class SlaveLink {
       return this.#refuse(CLOSE.REPLACED, 'a newer link of this slave stands already')
     if (known) known.relink(hello, this.#link, this.#wire, this.#seenAddress)
     this.#slave = known ?? new SlaveRecord(hello, this.#link, this.#wire, this.#seenAddress)
-    this.#cluster.joining(this.#slave, this.#since)
+    this.#cluster.roster.joining(this.#slave, this.#since)
     older?.close(CLOSE.REPLACED, 'a newer link of this slave took over')
     for (const change of this.#early.splice(0)) change(this.#slave)
   }
@@ -211,12 +211,12 @@ export class SlaveLink {
     this.#deadline.refresh()
     for (const tunnel of tunnels) {
       this.#named.set(holderKey(tunnel), tunnel.epoch)
-      const loss = this.#cluster.up(slave, tunnel, { announced: true })
+      const loss = this.#cluster.live.up(slave, tunnel, { announced: true })
       if (loss) this.#lost.push({ ...holderOf(tunnel), epoch: tunnel.epoch, ...loss })
     }
     if (!last) return
     this.#synced = true
-    this.#cluster.keepOnly(slave, this.#named)
+    this.#cluster.live.keepOnly(slave, this.#named)
     this.#named.clear()
     void this.#welcome(slave)
   }
@@ -235,13 +235,13 @@ export class SlaveLink {
       link: this.#link,
       nowMicros: this.#cluster.deps.feed.nowMicros(),
       seenAddress: this.#seenAddress,
-      invalidation: this.#cluster.invalidation ??
+      invalidation: this.#cluster.invalidator.last ??
         this.#hello?.invalidation ?? { store: 'unknown', number: 0 },
       fixedPorts,
       ...(leases ? { leases } : {}),
       lost: this.#lost.splice(0),
     })
-    this.#cluster.joined(slave)
+    this.#cluster.roster.joined(slave)
   }
 
   #late(): void {
@@ -260,7 +260,7 @@ export class SlaveLink {
     this.#onEnd()
     if (!this.#slave) return
     this.#log.debug({ slave: this.#slave.id, code, reason }, 'slave link ended')
-    this.#cluster.left(this.#slave, this.#link, this.#bye)
+    this.#cluster.roster.left(this.#slave, this.#link, this.#bye)
   }
 }
 

@@ -32,7 +32,7 @@ const DEADLINE_MS = 3_000
 
 export function leaseSlaves(cluster: LiveCluster, fallback: RegionFallback): LeaseSlaves {
   const describe = (id: string): LeaseSlave | undefined => {
-    const slave = cluster.slave(id)
+    const slave = cluster.roster.slave(id)
     if (!slave) return undefined
     const { hello, reachableHost, forwardHost, tunnels, capacity } = slave
     return {

@@ -25,8 +25,9 @@ import { string } from '@sshoal/shared/ssh-wire'
 import { vi } from 'vitest'
 import { WebSocket } from 'ws'
 
+import type { LiveClusterDeps } from '../../src/cluster/cluster-deps.ts'
 import { LinkServer } from '../../src/cluster/link-server.ts'
-import { LiveCluster, type LiveClusterDeps } from '../../src/cluster/live-cluster.ts'
+import { LiveCluster } from '../../src/cluster/live-cluster.ts'
 import { SlaveRecord } from '../../src/cluster/slave-record.ts'
 
 export interface TestEvent {
@@ -167,7 +168,7 @@ export function joinSlave(
 ): TestSlave {
   const fake = fakeWire(answers)
   const record = new SlaveRecord(hello(id, more), `link of ${id}`, fake.wire, '198.51.100.9')
-  cluster.joined(record)
+  cluster.roster.joined(record)
   return { ...fake, record }
 }
 

@@ -19,7 +19,7 @@ describe('one tunnel per holder', () => {
   test('T020: what is up is in the view, until it is down', () => {
     const test = makeCluster()
     const { record } = joinSlave(test, 's1', { forwardAddress: '0.0.0.0' })
-    test.cluster.up(record, tunnel('a', 5, { details: { site: 'x' } }), up)
+    test.cluster.live.up(record, tunnel('a', 5, { details: { site: 'x' } }), up)
     expect(test.cluster.tunnelOf(a)).toEqual({
       device: 'a',
       project: 'default',
@@ -32,7 +32,7 @@ describe('one tunnel per holder', () => {
       epoch: 5,
       details: { site: 'x' },
     })
-    test.cluster.down(record, a, 5, 'left')
+    test.cluster.live.down(record, a, 5, 'left')
     expect(test.cluster.tunnelOf(a)).toBeUndefined()
     expect(test.eventsOf('tunnel.down')).toMatchObject([{ device: 'a', epoch: 5, reason: 'left' }])
   })
@@ -41,13 +41,13 @@ describe('one tunnel per holder', () => {
     const test = makeCluster()
     const s1 = joinSlave(test, 's1')
     const s2 = joinSlave(test, 's2')
-    test.cluster.up(s1.record, tunnel('a', 5), up)
-    test.cluster.up(s2.record, tunnel('a', 6), up)
-    test.cluster.down(s1.record, a, 5, 'late')
-    test.cluster.down(s1.record, a, 6, 'wrong slave')
-    test.cluster.down(s2.record, a, 5, 'older')
-    test.cluster.changed(s1.record, a, 5, [])
-    test.cluster.changed(s2.record, a, 5, [])
+    test.cluster.live.up(s1.record, tunnel('a', 5), up)
+    test.cluster.live.up(s2.record, tunnel('a', 6), up)
+    test.cluster.live.down(s1.record, a, 5, 'late')
+    test.cluster.live.down(s1.record, a, 6, 'wrong slave')
+    test.cluster.live.down(s2.record, a, 5, 'older')
+    test.cluster.live.changed(s1.record, a, 5, [])
+    test.cluster.live.changed(s2.record, a, 5, [])
     expect(stands(test)).toBe('s2:6')
     expect(test.cluster.tunnelOf(a)?.forwards).toHaveLength(1)
     expect(test.cluster.counters.dropped).toBe(5)
@@ -58,7 +58,7 @@ describe('one tunnel per holder', () => {
     const s1 = joinSlave(test, 's1', {}, { yield: { cut: true, contested: true } })
     const s2 = joinSlave(test, 's2', {}, { probe: { alive: true }, yield: { cut: true, contested: true } })
     for (let epoch = 1; epoch <= 4; epoch++)
-      test.cluster.up(epoch % 2 ? s1.record : s2.record, tunnel('a', epoch), up)
+      test.cluster.live.up(epoch % 2 ? s1.record : s2.record, tunnel('a', epoch), up)
     expect(s1.asked).toMatchObject([
       ['yield', { device: 'a', epoch: 2 }],
       ['yield', { device: 'a', epoch: 4 }],
@@ -67,7 +67,9 @@ describe('one tunnel per holder', () => {
     await Promise.resolve()
     await Promise.resolve()
     const question = { ...a, fingerprint: '', remoteAddress: '198.51.100.1', incumbent: 0 }
-    await expect(test.cluster.admit(s1.record, question)).resolves.toMatchObject({ code: 'DEVICE_CLONED' })
+    await expect(test.cluster.admission.admit(s1.record, question)).resolves.toMatchObject({
+      code: 'DEVICE_CLONED',
+    })
     expect(test.eventsOf('device.cloned')).toMatchObject([{ addresses: ['192.0.2.1', '198.51.100.1'] }])
     expect(stands(test)).toBe('s2:4')
   })
@@ -76,10 +78,12 @@ describe('one tunnel per holder', () => {
     const test = makeCluster()
     for (const probe of [{ alive: false }, new Error('gone')]) {
       const s1 = joinSlave(test, 's1', {}, { probe })
-      for (let i = 0; i < 3; i++) test.cluster.contested(s1.record, a, '192.0.2.2', '192.0.2.1')
-      test.cluster.up(s1.record, tunnel('a', 5), up)
+      for (let i = 0; i < 3; i++) test.cluster.admission.contested(s1.record, a, '192.0.2.2', '192.0.2.1')
+      test.cluster.live.up(s1.record, tunnel('a', 5), up)
       const question = { ...a, fingerprint: '', remoteAddress: '', incumbent: 0 }
-      await expect(test.cluster.admit(s1.record, question)).resolves.toMatchObject({ outcome: 'admitted' })
+      await expect(test.cluster.admission.admit(s1.record, question)).resolves.toMatchObject({
+        outcome: 'admitted',
+      })
     }
   })
 
@@ -89,7 +93,7 @@ describe('one tunnel per holder', () => {
       ['s2', 's1'],
     ]) {
       const test = makeCluster()
-      for (const id of order) test.cluster.up(joinSlave(test, id).record, tunnel('a', 5), up)
+      for (const id of order) test.cluster.live.up(joinSlave(test, id).record, tunnel('a', 5), up)
       expect(stands(test)).toBe('s2:5')
     }
   })
@@ -97,8 +101,8 @@ describe('one tunnel per holder', () => {
   test('a device and its leases are different holders', () => {
     const test = makeCluster()
     const { record } = joinSlave(test, 's1')
-    test.cluster.up(record, tunnel('a', 1), up)
-    test.cluster.up(record, tunnel('a', 2, { lease: 'l' }), up)
+    test.cluster.live.up(record, tunnel('a', 1), up)
+    test.cluster.live.up(record, tunnel('a', 2, { lease: 'l' }), up)
     expect(test.cluster.tunnels({ device: 'a', limit: 10 }).tunnels).toHaveLength(2)
     expect(test.cluster.count('default')).toBe(2)
   })
@@ -109,14 +113,14 @@ describe('one tunnel per holder', () => {
     const question = { ...a, fingerprint: '', remoteAddress: '', incumbent: 0 }
     const epochs: number[] = []
     const ask = async (incumbent: number): Promise<void> => {
-      const answer = await test.cluster.admit(record, { ...question, incumbent })
+      const answer = await test.cluster.admission.admit(record, { ...question, incumbent })
       if (answer.outcome === 'admitted') epochs.push(answer.epoch)
     }
     const now = Date.now() * 1_000
     await Promise.all([ask(0), ask(0), ask(0)])
     expect(epochs[0]).toBeGreaterThanOrEqual(now)
     await ask(now + 10_000_000_000)
-    test.cluster.up(record, tunnel('z', now + 90_000_000_000), announced)
+    test.cluster.live.up(record, tunnel('z', now + 90_000_000_000), announced)
     await ask(0)
     expect(epochs).toEqual(epochs.toSorted((x, y) => x - y))
     expect(new Set(epochs).size).toBe(5)
@@ -132,12 +136,12 @@ describe('slots', () => {
     for (let slot = 0; slot < 10; slot++) given.push((await test.cluster.slot({}))?.slave)
     expect(given.filter((id) => id === 's1')).toHaveLength(5)
     expect(test.cluster.view().totals).toEqual({ slaves: 2, tunnels: 0, reserved: 10 })
-    test.cluster.up(slaves[0]!.record, tunnel('a', 1), up)
+    test.cluster.live.up(slaves[0]!.record, tunnel('a', 1), up)
     expect(test.cluster.view().slaves).toMatchObject([
       { tunnels: 1, reserved: 4 },
       { tunnels: 0, reserved: 5 },
     ])
-    test.cluster.up(slaves[0]!.record, tunnel('b', 1), announced)
+    test.cluster.live.up(slaves[0]!.record, tunnel('b', 1), announced)
     expect(test.cluster.view().slaves[0]).toMatchObject({ tunnels: 2, reserved: 4 })
   })
 
@@ -145,7 +149,7 @@ describe('slots', () => {
     const test = makeCluster()
     const { record } = joinSlave(test, 's1')
     await test.cluster.slot({})
-    test.cluster.left(record, record.link, 'bye')
+    test.cluster.roster.left(record, record.link, 'bye')
     joinSlave(test, 's1')
     expect(test.cluster.view().slaves).toMatchObject([{ reserved: 0 }])
   })
@@ -171,7 +175,7 @@ describe('slots', () => {
     const unnamed = { ...hello('s1') }
     delete unnamed.publicHost
     const record = new SlaveRecord(unnamed, 'l', fake.wire, '203.0.113.5')
-    test.cluster.joined(record)
+    test.cluster.roster.joined(record)
     expect((await test.cluster.slot({}))?.host).toBe('203.0.113.5')
     record.relink(unnamed, 'l2', fake.wire, '127.0.0.1')
     expect((await test.cluster.slot({}))?.host).toBeNull()
@@ -183,10 +187,10 @@ describe('slaves that go', () => {
     vi.useFakeTimers()
     const test = makeCluster()
     const { record } = joinSlave(test, 's1')
-    for (const device of ['a', 'b', 'c']) test.cluster.up(record, tunnel(device, 1), up)
-    test.cluster.left(record, 'an older link', undefined)
+    for (const device of ['a', 'b', 'c']) test.cluster.live.up(record, tunnel(device, 1), up)
+    test.cluster.roster.left(record, 'an older link', undefined)
     expect(record.state).toBe('ready')
-    test.cluster.left(record, record.link, undefined)
+    test.cluster.roster.left(record, record.link, undefined)
     vi.advanceTimersByTime(2_999)
     expect(test.cluster.view()).toMatchObject({
       totals: { slaves: 1, tunnels: 3 },
@@ -202,10 +206,10 @@ describe('slaves that go', () => {
     vi.useFakeTimers()
     const test = makeCluster()
     const { record } = joinSlave(test, 's1')
-    test.cluster.left(record, record.link, undefined)
+    test.cluster.roster.left(record, record.link, undefined)
     vi.advanceTimersByTime(2_000)
     record.relink(hello('s1'), 'second', fakeWire().wire, '127.0.0.1')
-    test.cluster.left(record, 'second', undefined)
+    test.cluster.roster.left(record, 'second', undefined)
     vi.advanceTimersByTime(2_999)
     expect(test.cluster.size.slaves).toBe(1)
     vi.advanceTimersByTime(1)
@@ -216,9 +220,9 @@ describe('slaves that go', () => {
     const test = makeCluster()
     const s1 = joinSlave(test, 's1')
     const s2 = joinSlave(test, 's2')
-    test.cluster.up(s1.record, tunnel('a', 1), up)
-    test.cluster.up(s2.record, tunnel('a', 2), up)
-    test.cluster.left(s1.record, s1.record.link, 'bye')
+    test.cluster.live.up(s1.record, tunnel('a', 1), up)
+    test.cluster.live.up(s2.record, tunnel('a', 2), up)
+    test.cluster.roster.left(s1.record, s1.record.link, 'bye')
     expect(stands(test)).toBe('s2:2')
     expect(test.eventsOf('tunnel.down')).toEqual([])
   })
@@ -228,11 +232,11 @@ describe('a snapshot', () => {
   test('what it does not name is gone, and so is what it names with another epoch', () => {
     const test = makeCluster()
     const { record } = joinSlave(test, 's1')
-    for (const device of ['a', 'b', 'c']) test.cluster.up(record, tunnel(device, 9), up)
-    expect(test.cluster.up(record, tunnel('b', 5), announced)).toMatchObject({
+    for (const device of ['a', 'b', 'c']) test.cluster.live.up(record, tunnel(device, 9), up)
+    expect(test.cluster.live.up(record, tunnel('b', 5), announced)).toMatchObject({
       reason: expect.any(String) as string,
     })
-    test.cluster.keepOnly(
+    test.cluster.live.keepOnly(
       record,
       new Map([
         ['default\0b', 5],
@@ -247,7 +251,7 @@ describe('what operators ask', () => {
   test('T099, T100: a kick cuts the tunnel it means; an unknown device is a clear no', async () => {
     const test = makeCluster()
     const { record, asked } = joinSlave(test, 's1')
-    test.cluster.up(record, tunnel('a', 5), up)
+    test.cluster.live.up(record, tunnel('a', 5), up)
     await expect(test.cluster.kick(a, 'by hand')).resolves.toBe(true)
     expect(asked).toEqual([['cut', { ...a, epoch: 5, reason: 'by hand' }]])
     await expect(test.cluster.kick({ ...a, device: 'nobody' }, 'x')).resolves.toBe(false)
@@ -264,9 +268,9 @@ describe('what operators ask', () => {
     const test = makeCluster()
     const s1 = joinSlave(test, 's1', { region: 'eu' })
     const s2 = joinSlave(test, 's2')
-    test.cluster.up(s1.record, tunnel('a', 1), up)
-    test.cluster.up(s1.record, tunnel('b', 1, { project: 'p2' }), up)
-    test.cluster.up(s2.record, tunnel('c', 1), up)
+    test.cluster.live.up(s1.record, tunnel('a', 1), up)
+    test.cluster.live.up(s1.record, tunnel('b', 1, { project: 'p2' }), up)
+    test.cluster.live.up(s2.record, tunnel('c', 1), up)
     const find = (filter: object) =>
       test.cluster
         .tunnels({ limit: 10, ...filter })
@@ -324,7 +328,9 @@ class ModelSlave {
     if (before && before.epoch >= epoch) return
     if (before) this.down(device)
     this.table.set(device, { epoch, forwards: 1 })
-    this.tell((record) => this.lost(device, epoch, this.test.cluster.up(record, tunnel(device, epoch), up)))
+    this.tell((record) =>
+      this.lost(device, epoch, this.test.cluster.live.up(record, tunnel(device, epoch), up)),
+    )
   }
 
   change(device: string): void {
@@ -333,7 +339,7 @@ class ModelSlave {
     const forwards = ++held.forwards
     const { epoch } = held
     this.tell((record) =>
-      this.test.cluster.changed(
+      this.test.cluster.live.changed(
         record,
         { project: 'default', device },
         epoch,
@@ -346,7 +352,9 @@ class ModelSlave {
     const held = this.table.get(device)
     if (!held) return
     this.table.delete(device)
-    this.tell((record) => this.test.cluster.down(record, { project: 'default', device }, held.epoch, 'down'))
+    this.tell((record) =>
+      this.test.cluster.live.down(record, { project: 'default', device }, held.epoch, 'down'),
+    )
   }
 
   /** The master says that this tunnel lost. */
@@ -367,26 +375,26 @@ class ModelSlave {
     const { cluster } = this.test
     this.link++
     const greeting = hello(this.id)
-    const known = cluster.slave(this.id)
+    const known = cluster.roster.slave(this.id)
     if (known) known.relink(greeting, this.linkId, this.wire(), '127.0.0.1')
     const record = known ?? new SlaveRecord(greeting, this.linkId, this.wire(), '127.0.0.1')
     this.record = record
-    cluster.joining(record)
+    cluster.roster.joining(record)
     const named = new Map<string, number>()
     for (const [device, { epoch, forwards }] of this.table) {
       const wire = tunnel(device, epoch, {
         forwards: Array.from({ length: forwards }, (_, i) => bound(i + 1)),
       })
       named.set(`default\0${device}`, epoch)
-      this.lost(device, epoch, cluster.up(record, wire, announced))
+      this.lost(device, epoch, cluster.live.up(record, wire, announced))
     }
-    cluster.keepOnly(record, named)
-    cluster.joined(record)
+    cluster.live.keepOnly(record, named)
+    cluster.roster.joined(record)
   }
 
   disconnect(bye: boolean): void {
     this.readAll()
-    if (this.record) this.test.cluster.left(this.record, this.linkId, bye ? 'bye' : undefined)
+    if (this.record) this.test.cluster.roster.left(this.record, this.linkId, bye ? 'bye' : undefined)
   }
 }
 

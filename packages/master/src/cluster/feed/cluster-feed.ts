@@ -4,8 +4,8 @@
 import type { Hello, Holder, masterRequests, SlaveStatus, Tunnel } from '@sshoal/shared'
 import type { Static } from 'typebox'
 
+import type { Refused } from '../cluster-deps.ts'
 import type { MasterView } from '../cluster.ts'
-import type { Refused } from '../live-cluster.ts'
 
 /** A slave as its master registered it. */
 export interface SlaveFacts {
