@@ -1,16 +1,18 @@
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
+import { Server, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 import { fingerprintOf, loadConfig, type WhoAnswer } from '@sshoal/shared'
 import ssh2 from 'ssh2'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 
 import { slaveOptions } from '../src/options.ts'
 import { generateHostKey } from '../src/ssh2/index.ts'
 import { startSlave, type Slave } from '../src/start-slave.ts'
 import { log, startScriptedMaster, until, type MasterEnd, type ScriptedMaster } from './fixture.ts'
+import { tap } from './ssh2/fixture.ts'
 
 const key = generateHostKey('ed25519')
 const folder = mkdtempSync(join(tmpdir(), 'sshoal-slave-'))
@@ -69,6 +71,31 @@ async function device(name = 'a'): Promise<ssh2.Client> {
 
 const told = (end: MasterEnd, type: string): unknown[] =>
   end.said.filter(([said]) => said === type).map(([, body]) => body)
+
+test('T085: a listening socket that fails by itself ends its tunnel; the device reads why and the master is told', async () => {
+  const end = await start()
+  // No such failure can be had from outside: what the kernel refuses to accept, libuv tries again.
+  const listen = vi.spyOn(Server.prototype, 'listen')
+  const client = await device()
+  let text = ''
+  tap(client, (payload) => {
+    if (payload[0] === 1) text = payload.toString('utf8', 9, 9 + payload.readUInt32BE(5))
+  })
+  const port = await new Promise<number>((resolve, reject) =>
+    client.forwardIn('', 0, (error, given) => (error ? reject(error) : resolve(given))),
+  )
+  const gone = once(client, 'close')
+  const servers = listen.mock.contexts as Server[]
+  const failing = servers.find((server) => (server.address() as AddressInfo).port === port)
+  failing?.emit('error', new Error('accept ENFILE'))
+  await gone
+  const reason = `the listening socket of port ${port} failed: accept ENFILE`
+  expect(text).toBe(`sshoal: ${reason}`)
+  await until(() => told(end, 'tunnel.down').length === 1)
+  expect(told(end, 'tunnel.down')).toMatchObject([{ ...holder, epoch: 42, reason }])
+  expect(failing?.listening).toBe(false)
+  listen.mockRestore()
+})
 
 describe('what the master may ask of a slave', () => {
   test('T095: a tunnel is told when it comes up and when its device leaves', async () => {
