@@ -1,7 +1,14 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 
-import { AddressSet, formatHostPort, isLoopback, parseHostPort, plainAddress } from '../src/address.ts'
+import {
+  AddressSet,
+  formatHostPort,
+  isLoopback,
+  parseHostPort,
+  plainAddress,
+  sourceOf,
+} from '../src/address.ts'
 import { SshoalError } from '../src/sshoal-error.ts'
 
 const octet = fc.nat({ max: 255 })
@@ -122,4 +129,12 @@ describe('a set of addresses', () => {
       }),
     )
   })
+})
+
+test('a source is an IPv4 address, and a /64 of IPv6', () => {
+  expect(sourceOf('::ffff:192.0.2.1')).toBe(sourceOf('192.0.2.1'))
+  expect(sourceOf('2001:db8:1:2::1')).toBe(sourceOf('2001:0db8:1:2:ffff::'))
+  expect(sourceOf('2001:db8:1:2::1')).not.toBe(sourceOf('2001:db8:1:3::1'))
+  expect(sourceOf('fe80::1%eth0')).toBe(sourceOf('fe80::2%eth0'))
+  expect(sourceOf('::1')).toBe('0:0:0:0::/64')
 })

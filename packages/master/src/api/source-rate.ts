@@ -1,8 +1,6 @@
 // How often one source may ask: a token bucket, kept as the one moment at which it would be full again (GCRA).
 // A bounded number of sources is remembered, so that a flood from many addresses costs no memory.
-import { isIP } from 'node:net'
-
-import { plainAddress } from '@sshoal/shared'
+import { sourceOf } from '@sshoal/shared'
 import { LRUCache } from 'lru-cache'
 
 const SOURCES = 100_000
@@ -32,19 +30,4 @@ export class SourceRate {
     this.#fullAt.set(source, fullAt)
     return 0
   }
-}
-
-/** An IPv4 address is a source; of IPv6 it is the /64, which is what one customer gets. */
-export function sourceOf(address: string): string {
-  const plain = plainAddress(address)
-  if (isIP(plain) !== 6) return plain
-  const [head = '', tail] = (plain.split('%', 1)[0] ?? '').split('::')
-  const before = head === '' ? [] : head.split(':')
-  const behind = tail === undefined || tail === '' ? [] : tail.split(':')
-  const zeros = tail === undefined ? 0 : Math.max(0, 8 - before.length - behind.length)
-  const groups = [...before, ...Array.from({ length: zeros }, () => '0'), ...behind]
-  return groups
-    .slice(0, 4)
-    .map((group) => parseInt(group, 16).toString(16))
-    .join(':')
 }

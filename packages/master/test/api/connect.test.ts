@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { afterEach, describe, expect, it } from 'vitest'
 
-import { SourceRate, sourceOf } from '../../src/api/source-rate.ts'
+import { SourceRate } from '../../src/api/source-rate.ts'
 import { startParts, type PartsOptions } from '../master-parts.ts'
 
 let parts: Awaited<ReturnType<typeof startParts>>
@@ -143,14 +143,5 @@ describe('the rate of a source', () => {
         },
       ),
     )
-  })
-
-  it('counts an IPv4 address as a source, and a /64 of IPv6', () => {
-    parts = { close: async () => {} } as typeof parts
-    expect(sourceOf('::ffff:192.0.2.1')).toBe(sourceOf('192.0.2.1'))
-    expect(sourceOf('2001:db8:1:2::1')).toBe(sourceOf('2001:0db8:1:2:ffff::'))
-    expect(sourceOf('2001:db8:1:2::1')).not.toBe(sourceOf('2001:db8:1:3::1'))
-    expect(sourceOf('fe80::1%eth0')).toBe(sourceOf('fe80::2%eth0'))
-    expect(sourceOf('::1')).toBe('0:0:0:0')
   })
 })
