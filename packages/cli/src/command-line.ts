@@ -76,11 +76,12 @@ function addNode(parent: Command, node: Verb | Group, acts: Acts): void {
 function makeVerb(command: Command, verb: Verb, acts: Acts): void {
   const operands = (verb.operands ?? []).map((operand) => (operand.many ? `${operand.name}…` : operand.name))
   command
-    .usage([...operands, '[options]'].join(' '))
+    .usage((verb.passThrough ? ['[options]', ...operands, '…'] : [...operands, '[options]']).join(' '))
     .allowUnknownOption()
     .allowExcessArguments()
     .addHelpText('after', () => helpTail(verb, acts.width))
     .action(() => acts.act(verb, command))
+  if (verb.passThrough) command.passThroughOptions()
   for (const [name, option] of Object.entries(verb.options)) {
     addFlag(command, name, option.placeholder)
     if (option.secret) addFlag(command, `${name}File`, 'FILE')
@@ -143,12 +144,14 @@ function readOperands(verb: Verb, words: string[], problems: string[]): string[]
   const operands: string[] = []
   let guessing = false
   for (const [index, word] of words.entries()) {
-    if (word.length > 1 && word.startsWith('-')) {
+    const passed = verb.passThrough === true && operands.length > 0
+    if (!passed && word.length > 1 && word.startsWith('-')) {
       problems.push(describeUnknown(word, verb))
       guessing = true
-    } else if (!isOption(words[index - 1])) operands.push(word)
+      if (verb.passThrough) break
+    } else if (passed || !isOption(words[index - 1])) operands.push(word)
   }
-  const most = wanted.at(-1)?.many ? Infinity : wanted.length
+  const most = verb.passThrough || wanted.at(-1)?.many ? Infinity : wanted.length
   for (const word of operands.slice(most)) problems.push(`"${word}": one word too many`)
   // After an unknown flag nobody can tell its value from an operand.
   if (!guessing)

@@ -5,6 +5,7 @@ import { createLog } from '@sshoal/shared'
 import type { SlaveSettings } from '@sshoal/slave'
 import { slaveOptions } from '@sshoal/slave/options'
 
+import { attachProgram } from './attached-program.ts'
 import { runCommandLine } from './command-line.ts'
 import { commandTree } from './command-tree.ts'
 import { spellingOf } from './program.ts'
@@ -53,6 +54,7 @@ exit(
     program: { version, script, execArgv, spelling: spellingOf(script, cwd, env.PATH ?? '') },
     createLog: (level) => createLog({ level, pretty: stderr.isTTY }),
     announce: (message) => void process.send?.(message),
+    attach: async (command, args) => attachProgram(command, args, process),
     hold: async (role) => holdRole(role, process, (code) => process.exit(code)),
   }),
 )

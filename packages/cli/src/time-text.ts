@@ -1,4 +1,5 @@
-// Times as people read them in a table: how long ago, how long still, how long in all.
+// Times as people read them in a table: how long ago, how long still, how long in all; and as they write them.
+import { parseDuration, SshoalError } from '@sshoal/shared'
 
 const UNITS = [
   ['d', 86_400],
@@ -21,4 +22,17 @@ export function relativeTime(time: string | number | null | undefined, now = Dat
   const seconds = (now - at) / 1_000
   if (Math.abs(seconds) < 1) return 'now'
   return seconds > 0 ? `${shortSpan(seconds)} ago` : `in ${shortSpan(-seconds)}`
+}
+
+/** RFC 3339 of what a person wrote for `flag`: a duration from now (`90d`) or a date. Throws INVALID_VALUE. */
+export function readMoment(text: string, flag: string, direction: 'ahead' | 'ago' = 'ahead'): string {
+  const span = /^\d+(\.\d+)?(s|m|h|d)$/.test(text) ? parseDuration(text) : undefined
+  const at =
+    span === undefined ? new Date(text) : new Date(Date.now() + (direction === 'ahead' ? span : -span))
+  if (Number.isNaN(at.getTime()))
+    throw new SshoalError(
+      'INVALID_VALUE',
+      `${flag}: "${text}" is neither a duration (90d) nor a date (2030-01-31)`,
+    )
+  return at.toISOString()
 }

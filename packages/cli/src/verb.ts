@@ -24,6 +24,8 @@ export interface Context {
   createLog(level: string): Log
   /** Tells the supervisor, if this process is one of its workers. */
   announce(message: object): void
+  /** Runs another program on this terminal; resolves with its exit code. Rejects with NOT_STARTED. */
+  attach(command: string, args: string[]): Promise<number>
   /** Keeps the role running until a signal ends it; resolves with the exit code. */
   hold(role: Role | Promise<Role>): Promise<number>
 }
@@ -42,6 +44,8 @@ export interface Verb<O extends Options = Options> {
   summary: string
   operands?: readonly Operand[]
   options: O
+  /** True: from the first operand on all words are operands, flags of another program among them. */
+  passThrough?: boolean
   /** Flags of other commands that this one settles by itself: option name → what to write instead. */
   settled?: Record<string, string>
   /** Printed under the help, each as it would be typed. */

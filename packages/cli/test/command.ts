@@ -14,6 +14,8 @@ export interface Ran {
   code: number
   out: string
   err: string
+  /** Other programs that ran on the terminal, with their arguments. */
+  attached: string[][]
   /** The values with which roles were started, in order. */
   started: { role: string; values: Record<string, unknown> }[]
 }
@@ -26,6 +28,8 @@ export interface Surroundings {
   /** What the person answers; without it nobody is at a terminal. */
   answer?: boolean
   width?: number
+  /** What another program does; it ends with 0 unless told. */
+  attach?: (command: string, args: string[]) => number
 }
 
 const HOST_KEY = 'ssh-ed25519 AAAAhostkey'
@@ -56,7 +60,7 @@ export const fakeOptions = {
 }
 
 export async function run(words: string[], around: Surroundings = {}): Promise<Ran> {
-  const ran: Ran = { code: 0, out: '', err: '', started: [] }
+  const ran: Ran = { code: 0, out: '', err: '', attached: [], started: [] }
   const roles: Roles = {
     ...fakeOptions,
     async startMaster(values) {
@@ -100,6 +104,10 @@ export async function run(words: string[], around: Surroundings = {}): Promise<R
     },
     createLog: () => silentLog(),
     announce: () => {},
+    attach: async (command, args) => {
+      ran.attached.push([command, ...args])
+      return around.attach?.(command, args) ?? 0
+    },
     hold: async (role) => {
       // What `up` has to say comes after it is up.
       if (words[0] === 'up') await vi.waitUntil(() => ran.out !== '')

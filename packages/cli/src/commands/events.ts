@@ -3,6 +3,7 @@ import { option, SshoalError } from '@sshoal/shared'
 
 import { clientOptions } from '../client-options.ts'
 import { followEvents, type ServerEvent } from '../event-stream.ts'
+import { eventText } from '../event-text.ts'
 import { RestClient } from '../rest-client.ts'
 import { verb } from '../verb.ts'
 
@@ -42,7 +43,9 @@ export const events = verb({
       const expected = first && event.type === 'events.gap'
       first = false
       if (expected) continue
-      context.terminal.out(values.json ? `${jsonLine(event)}\n` : `${eventText(event)}\n`)
+      context.terminal.out(
+        values.json ? `${jsonLine(event)}\n` : `${eventText({ ...parse(event), type: event.type })}\n`,
+      )
     }
     return 0
   },
@@ -60,18 +63,4 @@ function parse(event: ServerEvent): Record<string, unknown> {
 
 function jsonLine(event: ServerEvent): string {
   return JSON.stringify({ id: event.id, type: event.type, ...parse(event) })
-}
-
-/** `12:30:01 tunnel.up device=door-7 slave=eu-1`. */
-function eventText(event: ServerEvent): string {
-  const { at, time, id: _id, type: _type, ...fields } = parse(event)
-  const when = new Date((at ?? time ?? Date.now()) as string | number)
-  const clock = Number.isNaN(when.getTime()) ? '-' : when.toTimeString().slice(0, 8)
-  const words = Object.entries(fields)
-    .filter(([, value]) => value !== null && value !== undefined)
-    .map(
-      ([name, value]) =>
-        `${name}=${typeof value === 'string' && /^\S+$/.test(value) ? value : JSON.stringify(value)}`,
-    )
-  return [clock, event.type, ...words].join(' ')
 }

@@ -1,9 +1,9 @@
 // `sshoal token`: who may call REST and who may be a slave. A token is shown once, when it is made.
-import { option, parseDuration, SshoalError } from '@sshoal/shared'
+import { option } from '@sshoal/shared'
 
 import { clientOptions, confirmOptions } from '../client-options.ts'
 import { segment, Session } from '../session.ts'
-import { relativeTime } from '../time-text.ts'
+import { readMoment, relativeTime } from '../time-text.ts'
 import { verb, type Group } from '../verb.ts'
 
 interface Token {
@@ -29,20 +29,22 @@ const create = verb({
       describe: 'when it ends: a duration from now, such as 90d, or a date; unset: never',
       placeholder: 'WHEN',
     }),
+    user: option.text({ describe: 'for role user: whose it is; an id, a login or an e-mail' }),
     ...clientOptions,
   },
   examples: [
     'sshoal token create --role slave --label rack-2',
+    'sshoal token create --role user --user ann',
     'sshoal token create --role operator --expires 90d',
   ],
   async run({ values, context }) {
     // The project is the token's, which may be `*`; the call itself concerns none.
     const session = new Session({ ...values, project: undefined }, context)
-    const { role, label = role, project } = values
-    const expiresAt = values.expires === undefined ? undefined : readEnd(values.expires)
+    const { role, label = role, project, user } = values
+    const expiresAt = values.expires === undefined ? undefined : readMoment(values.expires, '--expires')
     const answer = await session.rest.call<Token & { token: string }>('/tokens', {
       method: 'POST',
-      json: { role, label, project, expiresAt },
+      json: { role, label, project, expiresAt, user },
     })
     // The token alone on standard output, so that `> file` and `$(…)` get just it.
     return session.print(answer, ({ token, id }) => {
@@ -51,18 +53,6 @@ const create = verb({
     })
   },
 })
-
-/** RFC 3339 of a duration from now or a date. */
-function readEnd(text: string): string {
-  const match = /^\d+(\.\d+)?(s|m|h|d)$/.test(text) ? parseDuration(text) : undefined
-  const end = match === undefined ? new Date(text) : new Date(Date.now() + match)
-  if (Number.isNaN(end.getTime()))
-    throw new SshoalError(
-      'INVALID_VALUE',
-      `--expires: "${text}" is neither a duration (90d) nor a date (2030-01-31)`,
-    )
-  return end.toISOString()
-}
 
 const ls = verb({
   name: 'ls',
