@@ -29,6 +29,8 @@ export const VisitQuestion = Type.Object({
   port: Port,
   /** Where the user comes from. */
   remoteAddress: Address,
+  /** The slave where the user logged in, where another asks: that of the carrier. Gates are judged by its region. */
+  via: Type.Optional(Name),
 })
 export type VisitQuestion = Static<typeof VisitQuestion>
 

@@ -241,6 +241,7 @@ export const slaveNotices = {
     publicKey: Type.Optional(Type.String({ maxLength: 16_384 })),
     project: Type.Optional(Name),
     device: Type.Optional(Name),
+    user: Type.Optional(Name),
   }),
   /** A take-over whose loser still answered within 3 s. */
   contested: Type.Object({ ...Holder.properties, epoch: Epoch, remoteAddress: Text, incumbentAddress: Text }),

@@ -1,13 +1,13 @@
 // Every SSH connection of this slave, and which key each came in with, so that an invalidation finds them.
-import type { DeviceConnection } from './device-connection.ts'
+import type { ClientConnection } from './client-connection.ts'
 import type { SlaveMetrics } from './metrics.ts'
 
 /** Connections that are asked about at once when all are rechecked. */
 const RECHECKS_AT_ONCE = 64
 
 export class Connections {
-  readonly #all = new Set<DeviceConnection>()
-  readonly #byKey = new Map<string, Set<DeviceConnection>>()
+  readonly #all = new Set<ClientConnection>()
+  readonly #byKey = new Map<string, Set<ClientConnection>>()
   readonly #metrics: SlaveMetrics
   #unauthenticated = 0
 
@@ -23,17 +23,17 @@ export class Connections {
     return this.#unauthenticated
   }
 
-  values(): IterableIterator<DeviceConnection> {
+  values(): IterableIterator<ClientConnection> {
     return this.#all.values()
   }
 
-  came(connection: DeviceConnection): void {
+  came(connection: ClientConnection): void {
     this.#all.add(connection)
     this.#unauthenticated++
     this.#count()
   }
 
-  ready(connection: DeviceConnection): void {
+  ready(connection: ClientConnection): void {
     if (!this.#all.has(connection)) return
     this.#unauthenticated--
     const same = this.#byKey.get(connection.fingerprint)
@@ -42,7 +42,7 @@ export class Connections {
     this.#count()
   }
 
-  gone(connection: DeviceConnection): void {
+  gone(connection: ClientConnection): void {
     if (!this.#all.delete(connection)) return
     if (!connection.authenticated) this.#unauthenticated--
     const same = this.#byKey.get(connection.fingerprint)
@@ -52,7 +52,7 @@ export class Connections {
   }
 
   /** Those that came in with this key. */
-  ofKey(fingerprint: string): DeviceConnection[] {
+  ofKey(fingerprint: string): ClientConnection[] {
     return [...(this.#byKey.get(fingerprint) ?? [])]
   }
 

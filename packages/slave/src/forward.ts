@@ -47,6 +47,14 @@ export function forwardName(request: ForwardRequest): string | undefined {
   return /^[a-z0-9-]{1,63}$/.test(name) ? name : undefined
 }
 
+/** The client matches a visit by what it was told: the address verbatim, and for port 0 the port it was given. */
+export function toldOf({ request, shown }: Pick<LiveForward, 'request' | 'shown'>): ForwardRequest {
+  return {
+    bindAddress: request.bindAddress,
+    bindPort: request.bindPort === 0 ? shown.port : request.bindPort,
+  }
+}
+
 export class NamedForward implements LiveForward {
   readonly request: ForwardRequest
   readonly #number: number
@@ -126,16 +134,12 @@ export class BoundForward implements LiveForward {
   }
 
   async #visit(socket: Socket): Promise<void> {
-    const { connection, visits, request, port } = this.#options
-    // The client matches the visit by what it was told: the address verbatim, and for `-R 0` the port it was given.
-    const told = {
-      bindAddress: request.bindAddress,
-      bindPort: request.bindPort === 0 ? port : request.bindPort,
-    }
+    const { connection, visits } = this.#options
+    const told = toldOf(this)
     // Reset by the visitor before the device answered: the pump is not there yet to hear of it.
     socket.on('error', () => socket.destroy())
     const visit = visits.begin(socket)
-    if (!visit) return
+    if (!visit) return void socket.destroy()
     const origin = { address: plainAddress(socket.remoteAddress ?? '0.0.0.0'), port: socket.remotePort ?? 0 }
     try {
       const channel = await connection.openForwarded(told, origin)

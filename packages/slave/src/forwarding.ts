@@ -2,7 +2,7 @@
 // a request that must fail fails before anything of the incumbent is touched.
 import { errorText, holderKey, type Holder } from '@sshoal/shared'
 
-import type { DeviceConnection } from './device-connection.ts'
+import type { ClientConnection } from './client-connection.ts'
 import { BoundForward, forwardName, isBound, NamedForward, type LiveForward } from './forward.ts'
 import { leaseRefusal } from './leases.ts'
 import type { Refusal } from './refusal.ts'
@@ -17,17 +17,17 @@ const LISTEN_TRIES = 16
 /** How long a forward waits for the first welcome, which says which ports are whose. */
 const WELCOME_DEADLINE_MS = 5_000
 
-export async function openForward(connection: DeviceConnection, request: ForwardRequest): Promise<Opened> {
-  const { parts, role } = connection
-  if (!role) return refused('NOT_A_DEVICE', 'this key may not hold a tunnel')
+export async function openForward(connection: ClientConnection, request: ForwardRequest): Promise<Opened> {
+  const { parts, device } = connection
+  if (!device) return refused('NOT_A_DEVICE', 'this key may not hold a tunnel')
   if (connection.tunnel?.ended !== undefined)
     return refused('TAKEN_OVER', 'this connection was replaced by a newer one')
   if (!(await parts.welcomed(WELCOME_DEADLINE_MS)))
     return refused('NOT_READY', 'this slave has not met its master yet; try again later')
   const holder: Holder = {
-    project: role.project,
-    device: role.device,
-    ...(role.lease === undefined ? {} : { lease: role.lease }),
+    project: device.project,
+    device: device.device,
+    ...(device.lease === undefined ? {} : { lease: device.lease }),
   }
   const bound = isBound(request, (port) => parts.ports.contains(port))
   const problem = check(connection, holder, request, bound)
@@ -67,8 +67,8 @@ export async function openForward(connection: DeviceConnection, request: Forward
 }
 
 /** It may end while its forward is being made, or between login and forward. */
-function leaseIsOver({ parts, role }: DeviceConnection): boolean {
-  return role?.lease !== undefined && !parts.leases.stands(role.lease)
+function leaseIsOver({ parts, device }: ClientConnection): boolean {
+  return device?.lease !== undefined && !parts.leases.stands(device.lease)
 }
 
 function refused(code: string, reason: string): { outcome: 'refused'; refusal: Refusal } {
@@ -76,22 +76,22 @@ function refused(code: string, reason: string): { outcome: 'refused'; refusal: R
 }
 
 function check(
-  connection: DeviceConnection,
+  connection: ClientConnection,
   holder: Holder,
   request: ForwardRequest,
   bound: boolean,
 ): Refusal | undefined {
-  const { parts, role, tunnel } = connection
-  const most = role?.maxForwards ?? parts.settings.maxForwards
+  const { parts, device, tunnel } = connection
+  const most = device?.maxForwards ?? parts.settings.maxForwards
   const standing = tunnel?.forwards ?? []
   if (leaseIsOver(connection)) return { code: 'LEASE_EXPIRED', reason: 'the time of this lease is over' }
-  const wrong = role && leaseRefusal(role, request, bound)
+  const wrong = device && leaseRefusal(device, request, bound)
   if (wrong) return wrong
   if (standing.length >= most)
     return { code: 'TOO_MANY_FORWARDS', reason: `at most ${most} forwards per tunnel` }
   if (!tunnel && !parts.tunnels.of(holder)) {
     // A lease has no other slave to go to.
-    if (parts.draining && role?.lease === undefined)
+    if (parts.draining && device?.lease === undefined)
       return { code: 'DRAINING', reason: 'this slave is being drained; ask the master for another' }
     if (parts.tunnels.size >= parts.capacity)
       return { code: 'SLAVE_FULL', reason: 'this slave is full; ask the master for another' }
@@ -109,7 +109,7 @@ function check(
       : parts.ports.refusal(request.bindPort, holderKey(holder))
     return code && { code, reason: portReason(code, request.bindPort) }
   }
-  if (parts.ports.inUse >= parts.ports.size && role?.lease === undefined && !parts.tunnels.of(holder))
+  if (parts.ports.inUse >= parts.ports.size && device?.lease === undefined && !parts.tunnels.of(holder))
     return { code: 'PORTS_EXHAUSTED', reason: 'no port of this slave is free' }
   return undefined
 }
@@ -141,8 +141,8 @@ function portReason(code: string, port: number): string {
 type Admitted = { outcome: 'admitted'; tunnel: LiveTunnel } | { outcome: 'refused'; refusal: Refusal }
 
 /** Gets an epoch, from the master or from our own clock while there is none, and puts the holder's older tunnel here to rest. */
-async function admit(connection: DeviceConnection, holder: Holder): Promise<Admitted> {
-  const { parts, fingerprint, remoteAddress, role } = connection
+async function admit(connection: ClientConnection, holder: Holder): Promise<Admitted> {
+  const { parts, fingerprint, remoteAddress, device } = connection
   const answer = await parts.admit({
     ...holder,
     fingerprint,
@@ -161,14 +161,14 @@ async function admit(connection: DeviceConnection, holder: Holder): Promise<Admi
     epoch: answer.epoch,
     fingerprint,
     remoteAddress,
-    details: role?.details,
+    details: device?.details,
     connection: connection.ssh,
     visits: new Visits(parts.settings.maxVisits, parts.metrics, parts.log),
   })
   return { outcome: 'admitted', tunnel }
 }
 
-function replace(connection: DeviceConnection, incumbent: LiveTunnel, holder: Holder, epoch: number): void {
+function replace(connection: ClientConnection, incumbent: LiveTunnel, holder: Holder, epoch: number): void {
   const { parts, remoteAddress } = connection
   const incumbentAddress = incumbent.facts.remoteAddress
   const reason = `a newer connection of ${holder.device} from ${remoteAddress} took over`
@@ -178,16 +178,16 @@ function replace(connection: DeviceConnection, incumbent: LiveTunnel, holder: Ho
 }
 
 async function listen(
-  connection: DeviceConnection,
+  connection: ClientConnection,
   tunnel: LiveTunnel,
   holder: Holder,
   request: ForwardRequest,
 ): Promise<BoundForward | Refusal> {
-  const { parts, role } = connection
+  const { parts, device } = connection
   const key = holderKey(holder)
   const ordinal = tunnel.forwards.filter(({ shown }) => shown.kind === 'bound').length
   // A 0 among the hook's ports means: any for this one.
-  const fixed = request.bindPort === 0 ? role?.ports?.[ordinal] || undefined : request.bindPort
+  const fixed = request.bindPort === 0 ? device?.ports?.[ordinal] || undefined : request.bindPort
   const lost = new Set<number>()
   for (let tries = 0; tries < LISTEN_TRIES; tries++) {
     const port =
@@ -217,14 +217,14 @@ async function listen(
       if (fixed !== undefined || (error as NodeJS.ErrnoException).code !== 'EADDRINUSE')
         return {
           code: 'LISTEN_FAILED',
-          reason: `port ${port} cannot be opened: ${errorText(error)}${role?.lease === undefined ? '' : '; ask for a new lease'}`,
+          reason: `port ${port} cannot be opened: ${errorText(error)}${device?.lease === undefined ? '' : '; ask for a new lease'}`,
         }
     }
   }
   return { code: 'PORTS_EXHAUSTED', reason: 'the ports of this slave are held by other programs' }
 }
 
-function takeExactly(connection: DeviceConnection, port: number, key: string): number | Refusal {
+function takeExactly(connection: ClientConnection, port: number, key: string): number | Refusal {
   const { ports } = connection.parts
   if (ports.take(port, key)) return port
   const code = ports.refusal(port, key) ?? 'PORT_IN_USE'

@@ -11,6 +11,11 @@ export class SlaveMetrics {
   readonly visitsRefused = this.#counter('sshoal_visits_refused_total', 'Visits that were refused', [
     'reason',
   ])
+  readonly gateVisitsCut = this.#counter(
+    'sshoal_gate_visits_cut_total',
+    'Visits through the gate that were cut because they are not granted any more',
+    ['reason'],
+  )
   readonly bytesToDevice = this.#counter(
     'sshoal_visit_bytes_to_device_total',
     'Bytes from visitors to devices, counted when a visit ends',

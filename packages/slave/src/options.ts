@@ -137,6 +137,12 @@ export const slaveOptions = {
     maximum: 65_535,
     fallback: 1_024,
   }),
+  maxUserVisits: option.integer({
+    describe: 'open visits of one connection of a user',
+    minimum: 1,
+    maximum: 65_535,
+    fallback: 256,
+  }),
   drainTimeout: option.duration({
     describe: 'how long a stopping slave moves its devices away',
     fallback: '3s',

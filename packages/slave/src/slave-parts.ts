@@ -2,6 +2,7 @@
 import type { AdmitAnswer, AdmitQuestion, Log } from '@sshoal/shared'
 
 import type { Connections } from './connections.ts'
+import type { Gate } from './gate/gate.ts'
 import type { Identities } from './identities.ts'
 import type { Keepalive } from './keepalive.ts'
 import type { Leases } from './leases.ts'
@@ -19,6 +20,7 @@ export interface SlaveParts {
   readonly capacity: number
   /** What tunnels may take in all: one each, a second for each bound forward. */
   readonly sockets: number
+  readonly gate: Gate
   readonly identities: Identities
   readonly leases: Leases
   readonly tunnels: Tunnels
@@ -29,7 +31,7 @@ export interface SlaveParts {
   readonly penalties: Penalties
   readonly waiting: Waiting
   readonly log: Log
-  readonly link: Pick<MasterLink, 'send' | 'request'>
+  readonly link: Pick<MasterLink, 'send' | 'request' | 'linked'>
   readonly draining: boolean
   /** True as soon as the first welcome of a master was read; false when `deadlineMs` passed before. */
   welcomed(deadlineMs: number): Promise<boolean>

@@ -16,12 +16,14 @@ import {
   type Log,
 } from '@sshoal/shared'
 
+import { ClientConnection } from './client-connection.ts'
 import { Connections } from './connections.ts'
 import { descriptorLimit, effectiveCapacity, socketsFor } from './descriptors.ts'
-import { DeviceConnection } from './device-connection.ts'
 import { drainTunnels } from './drain.ts'
 import { EpochClock } from './epoch.ts'
 import { canListen } from './forward.ts'
+import { GateVisits } from './gate/gate-visits.ts'
+import { Gate } from './gate/gate.ts'
 import { loadHostKeys } from './host-keys.ts'
 import { Identities } from './identities.ts'
 import { Keepalive } from './keepalive.ts'
@@ -128,7 +130,7 @@ export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Prom
     ports,
     canListen: (port) => canListen(settings.forwardAddress, port),
     cut: ({ lease, fingerprint }, refusal) => {
-      const ended = connections.ofKey(fingerprint).filter(({ role }) => role?.lease === lease)
+      const ended = connections.ofKey(fingerprint).filter(({ device }) => device?.lease === lease)
       for (const connection of ended) connection.end(refusal)
       return ended.length > 0
     },
@@ -149,6 +151,9 @@ export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Prom
     settings,
     capacity,
     sockets: socketsFor(descriptors),
+    get gate() {
+      return gate
+    },
     identities,
     leases,
     tunnels,
@@ -168,6 +173,9 @@ export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Prom
     welcomed: (deadlineMs) => welcomed(link, deadlineMs),
     admit,
   }
+
+  const visits = new GateVisits(parts)
+  const gate = new Gate(parts, visits)
 
   async function admit(question: AdmitQuestion): Promise<AdmitAnswer> {
     try {
@@ -198,6 +206,13 @@ export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Prom
       hostKeys: hostKeys.publicKeys,
       ...(invalidation ? { invalidation } : {}),
     }
+  }
+
+  /** What is remembered of these keys (null: all) is forgotten; who is here with them is asked about again. */
+  async function recheck(fingerprints: string[] | null): Promise<number> {
+    identities.invalidate(fingerprints)
+    const cut = await Promise.all([connections.recheck(fingerprints), visits.recheck(fingerprints)])
+    return cut[0] + cut[1]
   }
 
   function setFixedPorts(fixed: FixedPort[]): void {
@@ -240,8 +255,7 @@ export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Prom
           invalidation.number !== welcome.invalidation.number)
       invalidation = welcome.invalidation
       if (!missed) return
-      identities.invalidate(null)
-      void connections.recheck(null)
+      void recheck(null)
     },
     onRequest: {
       cut: ({ epoch, reason, ...holder }) => {
@@ -261,8 +275,7 @@ export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Prom
         const complete = invalidation === undefined || number === invalidation.number + 1
         if (invalidation) invalidation = { ...invalidation, number }
         const affected = complete ? fingerprints : null
-        identities.invalidate(affected)
-        return { cut: await connections.recheck(affected) }
+        return { cut: await recheck(affected) }
       },
       lease: (question) => leases.grant(question),
       unlease: ({ lease, ...refusal }) => Promise.resolve({ cut: leases.end(lease, refusal) }),
@@ -283,7 +296,7 @@ export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Prom
     metrics,
     log,
     onCaller: (socket, caller, head) => {
-      const connection = new DeviceConnection(parts, caller)
+      const connection = new ClientConnection(parts, caller)
       connections.came(connection)
       connection.ssh = ssh.accept(socket, connection, head)
     },

@@ -1,7 +1,5 @@
 // The visits of one tunnel: counts them, bounds them, and cuts what is left when the tunnel goes.
 // Keeps nothing of a visit that is over.
-import type { Socket } from 'node:net'
-
 import type { Log } from '@sshoal/shared'
 
 import type { SlaveMetrics } from './metrics.ts'
@@ -12,12 +10,17 @@ export interface Visit {
   refused(error: unknown): void
 }
 
+/** What carries a visit: a visitor's socket, or a visit through the gate. */
+export interface Destroyable {
+  destroy(): void
+}
+
 export class Visits {
   readonly #most: number
   readonly #metrics: SlaveMetrics
   readonly #log: Log
   /** Made at the first visit: most tunnels are idle. */
-  #open: Set<Socket> | undefined
+  #open: Set<Destroyable> | undefined
   /** Channel opens that the device refused. */
   refusedByDevice = 0
   #onQuiet: (() => void) | undefined
@@ -32,27 +35,26 @@ export class Visits {
     return this.#open?.size ?? 0
   }
 
-  /** Undefined: there are too many; the socket is gone. */
-  begin(socket: Socket): Visit | undefined {
+  /** Undefined: there are too many. */
+  begin(carrier: Destroyable): Visit | undefined {
     this.#open ??= new Set()
     if (this.#open.size >= this.#most) {
       this.#metrics.visitsRefused.inc({ reason: 'limit' })
-      socket.destroy()
       return undefined
     }
-    this.#open.add(socket)
+    this.#open.add(carrier)
     this.#metrics.visitBegan()
     return {
       end: ({ bytesToChannel, bytesFromChannel }) => {
         this.#metrics.bytesToDevice.inc(bytesToChannel)
         this.#metrics.bytesFromDevice.inc(bytesFromChannel)
-        this.#over(socket)
+        this.#over(carrier)
       },
       refused: (error) => {
         this.refusedByDevice++
         this.#metrics.visitsRefused.inc({ reason: 'device' })
         this.#log.debug({ err: error }, 'the device refused a visit')
-        this.#over(socket)
+        this.#over(carrier)
       },
     }
   }
@@ -64,11 +66,11 @@ export class Visits {
   }
 
   cutAll(): void {
-    for (const socket of this.#open ?? []) socket.destroy()
+    for (const carrier of this.#open ?? []) carrier.destroy()
   }
 
-  #over(socket: Socket): void {
-    this.#open?.delete(socket)
+  #over(carrier: Destroyable): void {
+    this.#open?.delete(carrier)
     this.#metrics.visitEnded()
     if (this.count > 0) return
     this.#onQuiet?.()

@@ -4,7 +4,7 @@ import { createServer, type AddressInfo } from 'node:net'
 import type { AdmitAnswer, DeviceRole } from '@sshoal/shared'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
-import type { DeviceConnection } from '../src/device-connection.ts'
+import type { ClientConnection } from '../src/client-connection.ts'
 import { openForward } from '../src/forwarding.ts'
 import { Ports } from '../src/ports.ts'
 import type { Refusal } from '../src/refusal.ts'
@@ -54,7 +54,7 @@ afterEach(() => {
 })
 
 interface Device extends FakeSsh {
-  connection: DeviceConnection
+  connection: ClientConnection
   forward(bindAddress: string, bindPort: number): Promise<number | string>
 }
 
@@ -62,13 +62,13 @@ function device(name: string, role: Partial<DeviceRole> = {}): Device {
   const fake = fakeSsh()
   const connection = {
     parts,
-    role: { project: 'default', device: name, ...role },
+    device: { project: 'default', device: name, ...role },
     remoteAddress: '192.0.2.1',
     fingerprint: `SHA256:${name}`,
     ssh: fake.ssh,
     tunnel: undefined,
     end: (refusal: Refusal) => fake.ssh.disconnect(refusal.reason),
-  } as unknown as DeviceConnection
+  } as unknown as ClientConnection
   return {
     ...fake,
     connection,

@@ -227,9 +227,11 @@ export class Channels implements ChannelOwner {
       verdict = { outcome: 'refuse', text: 'refused' }
     }
     this.#deciding -= 1
-    if (this.transport.ended) return
-    if (verdict.outcome === 'refuse') {
-      this.#refuse(peer, OpenFailure.ADMINISTRATIVELY_PROHIBITED, verdict.text)
+    if (this.transport.ended) {
+      if (verdict.outcome === 'accept') verdict.abandoned()
+    } else if (verdict.outcome === 'refuse') {
+      const { CONNECT_FAILED, ADMINISTRATIVELY_PROHIBITED } = OpenFailure
+      this.#refuse(peer, verdict.connectFailed ? CONNECT_FAILED : ADMINISTRATIVELY_PROHIBITED, verdict.text)
     } else {
       verdict.opened(this.#confirm(peer))
     }

@@ -34,10 +34,13 @@ export interface DirectRequest {
   originPort: number
 }
 
-/** An `accept` channel stands on the connection until both sides closed it. */
+/**
+ * An `accept` channel stands on the connection until both sides closed it; `abandoned` instead of `opened`: the client left
+ * meanwhile. `connectFailed`: allowed, but there is nobody at the other end now (RFC 4254 §5.1).
+ */
 export type DirectVerdict =
-  | { outcome: 'accept'; opened(channel: SshChannel): void }
-  | { outcome: 'refuse'; text: string }
+  | { outcome: 'accept'; opened(channel: SshChannel): void; abandoned(): void }
+  | { outcome: 'refuse'; text: string; connectFailed?: boolean }
 
 /** What a session's shell shows; the engine deals with pty, Ctrl-C, Ctrl-D and EOF. */
 export interface ShellView {

@@ -209,6 +209,7 @@ describe('a visit', () => {
         const target = await fixture.visitors[0]!.connection.openForwarded(FORWARD, ORIGIN)
         return {
           outcome: 'accept',
+          abandoned: () => {},
           opened: (channel) => {
             targets.push(target)
             joined = channel.join(target)

@@ -1,8 +1,10 @@
 // The life of one SSH connection: connected, recognised, ready, forwarding, gone. Owns its timers and its tunnel.
-// What a key may do is the roles' to say: `tcpip-forward` needs the device role. Knows nothing of ssh2.
-import type { DeviceRole, Log } from '@sshoal/shared'
+// What a key may do is its roles' to say: `tcpip-forward` needs that of a device, `direct-tcpip` that of a user; one key
+// may have both. Knows nothing of ssh2.
+import type { DeviceRole, Identity, Log, UserRole } from '@sshoal/shared'
 
 import { openForward } from './forwarding.ts'
+import type { Visitor } from './gate/gate.ts'
 import { greeting } from './greeting.ts'
 import type { Recognition } from './identities.ts'
 import type { Caller } from './reception.ts'
@@ -21,7 +23,7 @@ import type {
 } from './ssh2/index.ts'
 import type { LiveTunnel } from './tunnel.ts'
 
-export class DeviceConnection implements SshConnectionHandlers {
+export class ClientConnection implements SshConnectionHandlers {
   readonly parts: SlaveParts
   readonly remoteAddress: string
   readonly #caller: Caller
@@ -34,7 +36,8 @@ export class DeviceConnection implements SshConnectionHandlers {
   #expiry: NodeJS.Timeout | undefined
   #unwatch: (() => void) | undefined
   #offer: KeyOffer | undefined
-  role: DeviceRole | undefined
+  #roles: Identity = {}
+  #visitor: Visitor | undefined
   tunnel: LiveTunnel | undefined
   /** Its source has one tunnel more (penalties.ts). */
   #counted = false
@@ -50,6 +53,14 @@ export class DeviceConnection implements SshConnectionHandlers {
 
   get log(): Log {
     return this.parts.log
+  }
+
+  get device(): DeviceRole | undefined {
+    return this.#roles.device
+  }
+
+  get user(): UserRole | undefined {
+    return this.#roles.user
   }
 
   get authenticated(): boolean {
@@ -69,8 +80,8 @@ export class DeviceConnection implements SshConnectionHandlers {
     // A probe is answered "acceptable" whoever asks: only a signature proves who it is, and only then a reason may be told.
     if (!offer.verified) return { outcome: 'accept' }
     const answer = await recognition
-    if (answer.outcome === 'known' && answer.identity.device) {
-      this.role = answer.identity.device
+    if (answer.outcome === 'known' && (answer.identity.device || answer.identity.user)) {
+      this.#roles = answer.identity
       return { outcome: 'accept' }
     }
     const refusal = loginRefusal(answer, offer.fingerprint)
@@ -99,7 +110,7 @@ export class DeviceConnection implements SshConnectionHandlers {
     this.#allowIdle()
     this.#watch()
     this.log.debug(
-      { device: this.role?.device, remoteAddress: this.remoteAddress, username: offer.username },
+      { ...this.#who(), remoteAddress: this.remoteAddress, username: offer.username },
       'logged in',
     )
   }
@@ -136,13 +147,32 @@ export class DeviceConnection implements SshConnectionHandlers {
     return Promise.resolve(true)
   }
 
-  onDirect(_request: DirectRequest): Promise<DirectVerdict> {
-    const refusal = {
-      code: 'NOT_A_USER',
-      reason: 'this key may hold a tunnel, not open connections through this slave',
+  async onDirect(request: DirectRequest): Promise<DirectVerdict> {
+    const { user } = this
+    if (!user) {
+      const refusal = {
+        code: 'NOT_A_USER',
+        reason: 'this key may hold a tunnel, not open connections through this slave',
+      }
+      this.parts.metrics.refusals.inc({ code: refusal.code })
+      this.#report(refusal, this.#offer)
+      return { outcome: 'refuse', text: refusalText(refusal) }
     }
-    this.#report(refusal, this.#offer)
-    return Promise.resolve({ outcome: 'refuse', text: refusalText(refusal) })
+    const verdict = await this.parts.gate.visit(this.#visitorOf(user), request)
+    if (verdict.outcome === 'accept') this.#settle()
+    return verdict
+  }
+
+  #visitorOf(user: UserRole): Visitor {
+    this.#visitor ??= {
+      user,
+      fingerprint: this.fingerprint,
+      remoteAddress: this.remoteAddress,
+      visits: 0,
+      isHere: () => !this.ssh.socket.destroyed && !this.ssh.socket.writableEnded,
+    }
+    this.#visitor.user = user
+    return this.#visitor
   }
 
   onRefusedRequest(type: 'exec' | 'subsystem'): void {
@@ -160,8 +190,8 @@ export class DeviceConnection implements SshConnectionHandlers {
     const text = greeting({
       slave: id,
       fingerprint: this.fingerprint,
-      device: this.role,
-      tunnel: this.role && tunnels.of(this.role),
+      device: this.device,
+      tunnel: this.device && tunnels.of(this.device),
       forwardHost: settings.forwardHost ?? settings.forwardAddress,
     })
     return Promise.resolve({ text: `${text}\n` })
@@ -202,7 +232,7 @@ export class DeviceConnection implements SshConnectionHandlers {
   refuse(refusal: Refusal): void {
     this.parts.metrics.refusals.inc({ code: refusal.code })
     this.#report(refusal, this.#offer)
-    this.log.info({ device: this.role?.device, remoteAddress: this.remoteAddress, ...refusal }, 'refused')
+    this.log.info({ ...this.#who(), remoteAddress: this.remoteAddress, ...refusal }, 'refused')
     if (!this.tunnel) this.end(refusal)
   }
 
@@ -219,20 +249,13 @@ export class DeviceConnection implements SshConnectionHandlers {
     if (!offer) return 'kept'
     const answer = await this.parts.identities.who(this.#question(offer), { fresh: true })
     if (answer.outcome === 'outage') return 'kept'
-    const role = answer.outcome === 'known' ? answer.identity.device : undefined
-    if (
-      role &&
-      role.device === this.role?.device &&
-      role.project === this.role.project &&
-      role.lease === this.role.lease
-    ) {
-      this.role = role
+    const roles = answer.outcome === 'known' ? answer.identity : {}
+    const refusal = changeRefusal(this.#roles, roles)
+    if (!refusal) {
+      this.#roles = roles
       this.#watch()
       return 'kept'
     }
-    const refusal = role
-      ? { code: 'KEY_MOVED', reason: 'this key now belongs to another device; connect again' }
-      : { code: 'KEY_REMOVED', reason: 'this key is no longer accepted' }
     this.end(refusal)
     return 'cut'
   }
@@ -269,9 +292,13 @@ export class DeviceConnection implements SshConnectionHandlers {
   #watch(): void {
     const { keepalive, settings } = this.parts
     this.#unwatch?.()
-    this.#unwatch = keepalive.watch(this, this.role?.keepaliveMs ?? settings.keepalive, settings.keepaliveMax)
+    this.#unwatch = keepalive.watch(
+      this,
+      this.device?.keepaliveMs ?? settings.keepalive,
+      settings.keepaliveMax,
+    )
     clearTimeout(this.#expiry)
-    const expiresAt = this.role?.expiresAt
+    const expiresAt = this.device?.expiresAt
     if (expiresAt === undefined) return
     // setTimeout holds at most 2^31-1 ms; a later end is looked at again then.
     const inMs = Math.max(0, expiresAt - Date.now())
@@ -319,15 +346,21 @@ export class DeviceConnection implements SshConnectionHandlers {
   }
 
   #report(refusal: Refusal, offer: { username: string; publicKey?: Buffer } | undefined): void {
-    const { role } = this
+    const { device, user } = this
     this.parts.link.send('refused', {
       code: refusal.code,
       reason: refusal.reason,
       remoteAddress: this.remoteAddress,
       ...(offer ? { username: offer.username.slice(0, 1_024) } : {}),
       ...(offer?.publicKey ? { publicKey: offer.publicKey.toString('base64') } : {}),
-      ...(role ? { project: role.project, device: role.device } : {}),
+      ...(device ? { project: device.project, device: device.device } : {}),
+      ...(user ? { project: user.project, user: user.user } : {}),
     })
+  }
+
+  #who(): { device?: string; user?: string } {
+    const { device, user } = this
+    return { ...(device ? { device: device.device } : {}), ...(user ? { user: user.user } : {}) }
   }
 
   /** How long the connection has been there, ms. */
@@ -342,4 +375,23 @@ function loginRefusal(answer: Recognition, fingerprint: string): Refusal {
   if (answer.outcome === 'refused' && answer.code !== 'KEY_UNKNOWN')
     return { code: answer.code, reason: answer.reason }
   return { code: 'KEY_UNKNOWN', reason: `the key ${fingerprint} is not known here` }
+}
+
+/** Why a connection cannot go on when its key's roles are others now; undefined: it can. */
+function changeRefusal(before: Identity, now: Identity): Refusal | undefined {
+  if (!now.device && !now.user) return { code: 'KEY_REMOVED', reason: 'this key is no longer accepted' }
+  const { device } = before
+  if (device && !(now.device && sameDevice(device, now.device)))
+    return now.device
+      ? { code: 'KEY_MOVED', reason: 'this key now belongs to another device; connect again' }
+      : { code: 'KEY_REMOVED', reason: 'this key is no longer accepted' }
+  // A device stays a device whatever becomes of its user; the visits themselves are asked about by the gate.
+  if (device || !before.user || !now.user) return undefined
+  return before.user.user === now.user.user && before.user.project === now.user.project
+    ? undefined
+    : { code: 'KEY_MOVED', reason: 'this key now belongs to another user; connect again' }
+}
+
+function sameDevice(a: DeviceRole, b: DeviceRole): boolean {
+  return a.device === b.device && a.project === b.project && a.lease === b.lease
 }

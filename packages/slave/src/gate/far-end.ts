@@ -1,0 +1,25 @@
+// What a visit is joined with behind the gate: a channel of a device, the socket of a host, or a relay. And why there is none.
+import type { SshChannel, VisitEnd } from '../ssh2/index.ts'
+
+export interface FarEnd {
+  /** Pumps until both directions ended; the counts are as `channel`, the user's side, sees them. Never rejects. */
+  join(channel: SshChannel): Promise<VisitEnd>
+  /** Closes it at once, joined or not. */
+  destroy(): void
+}
+
+/** Why a visit does not come about. */
+export interface VisitRefusal {
+  code: string
+  reason: string
+  /** It was allowed, but there is nobody at the other end now. */
+  connectFailed?: boolean
+  /** The target is elsewhere by now: who asks the master again may find it. */
+  moved?: boolean
+}
+
+export type Reached = { outcome: 'reached'; far: FarEnd } | { outcome: 'refused'; refusal: VisitRefusal }
+
+export function notReached(refusal: VisitRefusal): Reached {
+  return { outcome: 'refused', refusal }
+}
