@@ -31,7 +31,13 @@ function recordingLog(): { log: Log; lines: string[] } {
 }
 
 async function open(url: string, log: Log = recordingLog().log, tls: RedisTlsFiles = {}): Promise<Store> {
-  const store = await openRedisStore({ address: parseRedisUrl(url), prefix: 'sshoal', log, tls })
+  const store = await openRedisStore({
+    address: parseRedisUrl(url),
+    prefix: 'sshoal',
+    log,
+    tls,
+    folder: makeFolder(),
+  })
   atEnd(() => store.close())
   return store
 }
@@ -241,7 +247,8 @@ test('a Redis Cluster keeps the store in one slot, and follows it when the slot 
   }
   const nodes = await Promise.all([startRedis(cluster), startRedis(cluster), startRedis(cluster)])
   const addresses = nodes.map(({ host, port }) => `${host}:${port}`)
-  const made = await run('redis-cli', ['--cluster', 'create', ...addresses, '--cluster-yes'])
+  const members = nodes.map(({ host, port }) => `${host}:${port}@${port + 1}`)
+  const made = await run('redis-cli', ['--cluster', 'create', ...members, '--cluster-yes'])
   expect(made.stdout).toMatch(/All 16384 slots covered/)
   await eventually(
     async () => (await nodes[2]?.cli('CLUSTER', 'INFO'))?.includes('cluster_state:ok') ?? false,

@@ -9,7 +9,7 @@ import { parseRedisUrl } from '../../packages/master/src/store/redis-address.ts'
 import { openRedisStore } from '../../packages/master/src/store/redis-store.ts'
 import { exportStore, importStore } from '../../packages/master/src/store/store-export.ts'
 import type { Store } from '../../packages/master/src/store/store.ts'
-import { atEnd, eventually } from '../kit/index.ts'
+import { atEnd, eventually, makeFolder } from '../kit/index.ts'
 import { startRedis, type RedisServer } from '../kit/redis.ts'
 
 const device = (id: string) => ({ kind: 'device', project: 'default', id })
@@ -18,7 +18,8 @@ const put = (store: Store, id: string, value: unknown = 1) =>
 
 async function open(redis: RedisServer, known?: string, remember?: (id: string) => void): Promise<Store> {
   const address = parseRedisUrl(redis.url)
-  const store = await openRedisStore({ address, prefix: 'sshoal', log: silentLog(), known, remember })
+  const folder = makeFolder()
+  const store = await openRedisStore({ address, prefix: 'sshoal', log: silentLog(), folder, known, remember })
   atEnd(() => store.close())
   return store
 }

@@ -20,7 +20,7 @@ beforeAll(async () => {
 })
 
 const open = (prefix: string) =>
-  openRedisStore({ address: parseRedisUrl(redis.url), prefix, log: silentLog() })
+  openRedisStore({ address: parseRedisUrl(redis.url), prefix, log: silentLog(), folder: makeFolder() })
 
 async function openAtEnd(prefix: string): Promise<Store> {
   const store = await open(prefix)
@@ -204,8 +204,8 @@ test('what Redis forgot of the scripts is told again', async () => {
 test('a store of a newer program is refused by name, at the start and while it is open', async () => {
   const prefix = randomUUID()
   const store = await openAtEnd(prefix)
-  await redis.cli('HSET', `{${prefix}}:meta`, 'schema', '2')
-  const newer = { code: 'STORE_TOO_NEW', message: expect.stringMatching(/schema 2.*knows 1/) }
+  await redis.cli('HSET', `{${prefix}}:meta`, 'schema', '3')
+  const newer = { code: 'STORE_TOO_NEW', message: expect.stringMatching(/schema 3.*knows 2: update sshoal/) }
   await expect(store.get({ kind: 'device', project: 'default', id: 'a' })).rejects.toMatchObject(newer)
   await expect(open(prefix)).rejects.toMatchObject(newer)
 })

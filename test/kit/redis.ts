@@ -39,7 +39,7 @@ export interface RedisServer {
 export async function startRedis(options: RedisOptions = {}): Promise<RedisServer> {
   const { config = [], durable = true, tls, password } = options
   const dir = makeFolder()
-  const { first: port } = await takePorts(1)
+  const { first: port } = await takePorts(2)
   const listen = tls
     ? [
         ['port', '0'],
@@ -50,8 +50,11 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
         ['tls-auth-clients', 'no'],
       ]
     : [['port', String(port)]]
+  // Else its bus takes port + 10,000, which the kernel may have given to an outgoing connection.
+  const bus = config.some(([name]) => name === 'cluster-enabled') ? [['cluster-port', String(port + 1)]] : []
   const all = [
     ...listen,
+    ...bus,
     ['bind', '127.0.0.1'],
     ['dir', dir],
     ['save', ''],

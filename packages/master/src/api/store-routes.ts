@@ -6,7 +6,7 @@ import { errorText, SshoalError } from '@sshoal/shared'
 import { Type } from 'typebox'
 
 import { exportStore, importStore } from '../store/store-export.ts'
-import { SCHEMA, type Store } from '../store/store.ts'
+import type { Store } from '../store/store.ts'
 import { principalOf, requireAllProjects } from './access.ts'
 import type { ApiDeps } from './build-api.ts'
 import { errors, textAnswer, type Api } from './schema.ts'
@@ -46,7 +46,7 @@ export async function storeRoutes(api: Api, { store, cluster, log }: ApiDeps): P
     },
     async (request) => {
       requireAllProjects(request)
-      return { id: store.id, state: store.state, schema: SCHEMA }
+      return { id: store.id, state: store.state, schema: store.schema.number }
     },
   )
 

@@ -1,19 +1,20 @@
 // The embedded store: LMDB in one folder, one process at a time. Writes of one tick share one commit.
 // A commit is on the disk before its promise resolves (no overlapping sync), so what was acknowledged survives a kill -9.
-import { randomUUID } from 'node:crypto'
-import { chmodSync, closeSync, existsSync, mkdirSync, openSync, readSync, statSync } from 'node:fs'
+import { chmodSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 
-import { errorText, SshoalError } from '@sshoal/shared'
-import { open, type Database, type RootDatabase } from 'lmdb'
+import { errorText, SshoalError, type Log } from '@sshoal/shared'
+import { open, type Database, type GetOptions, type RootDatabase } from 'lmdb'
 
+import { checkDataFile, identify } from './lmdb-file.ts'
+import { migrateStore, storeMoved } from './migrate-store.ts'
+import { SCHEMA, type Schema } from './schema.ts'
 import { lockStore, type StoreLock } from './store-lock.ts'
 import {
-  checkSchema,
   formatCursor,
   notEmpty,
   parseCursor,
-  SCHEMA,
   storeClosed,
   type Change,
   type Claim,
@@ -21,10 +22,12 @@ import {
   type Outcome,
   type Page,
   type RecordRef,
+  type RestoreOptions,
   type Scan,
   type Snapshot,
   type Store,
   type StoredRecord,
+  type StorePlace,
   type StoreState,
 } from './store.ts'
 import { planChanges, type Body } from './transaction-plan.ts'
@@ -33,10 +36,13 @@ type RecordKey = [kind: string, project: string, id: string]
 type ClaimKey = [kind: string, index: string, value: string, scope: string]
 
 /**
- * Opens or makes the store in `dataDir`/store (folder 0700, files 0600).
- * Throws STORE_LOCKED, STORE_TOO_NEW, STORE_FAILED.
+ * Opens or makes the store in `dataDir`/store (folder 0700, files 0600); one of an older schema is migrated, after a copy
+ * was saved in `dataDir`. Throws STORE_LOCKED, STORE_TOO_NEW, STORE_FAILED, EXPORT_FILE where there is no room for the copy.
  */
-export async function openLmdbStore(dataDir: string): Promise<Store> {
+export async function openLmdbStore(
+  dataDir: string,
+  { schema = SCHEMA, log }: { schema?: Schema; log?: Log } = {},
+): Promise<Store> {
   const dir = join(dataDir, 'store')
   try {
     mkdirSync(dir, { recursive: true, mode: 0o700 })
@@ -44,46 +50,23 @@ export async function openLmdbStore(dataDir: string): Promise<Store> {
     throw new SshoalError('STORE_FAILED', `cannot make ${dir}: ${errorText(error)}`, { cause: error })
   }
   const lock = await lockStore(dir)
+  let root: RootDatabase | undefined
   try {
     checkDataFile(join(dir, 'data.mdb'))
-    const root = open({ path: dir, encoding: 'json', overlappingSync: false, maxDbs: 4 })
+    root = open({ path: dir, encoding: 'json', overlappingSync: false, maxDbs: 4 })
     for (const file of ['data.mdb', 'lock.mdb']) chmodSync(join(dir, file), 0o600)
     const meta = root.openDB<unknown, string>({ name: 'meta', encoding: 'json' })
-    const id = identify(root, meta)
-    return new LmdbStore(root, meta, lock, id)
+    const found = identify(root, meta, schema)
+    const store = new LmdbStore(root, meta, lock, found.id, schema)
+    if (found.schema < schema.number)
+      await migrateStore({ store, snapshot: () => store.snapshot(), folder: dataDir, log })
+    return store
   } catch (error) {
+    await root?.close()
     await lock.release()
     if (error instanceof SshoalError) throw error
     throw new SshoalError('STORE_FAILED', `cannot open ${dir}: ${errorText(error)}`, { cause: error })
   }
-}
-
-/** LMDB ends the process when it maps a file that is none of its own; its mark is at byte 24 (mdb.c, MDB_meta). */
-function checkDataFile(path: string): void {
-  if (!existsSync(path) || statSync(path).size === 0) return
-  const head = Buffer.alloc(28)
-  const file = openSync(path, 'r')
-  readSync(file, head)
-  closeSync(file)
-  if (head.readUInt32LE(24) !== 0xbeefc0de)
-    throw new SshoalError(
-      'STORE_FAILED',
-      `${path} is not a store; move it away, or name another --data folder`,
-    )
-}
-
-/** The store's id; writes id and schema into a new one. */
-function identify(root: RootDatabase, meta: Database<unknown, string>): string {
-  return root.transactionSync(() => {
-    const schema = meta.get('schema')
-    if (typeof schema === 'number') checkSchema(schema, 'name another --data folder')
-    const known = meta.get('id')
-    if (typeof known === 'string') return known
-    const id = randomUUID()
-    meta.putSync('schema', SCHEMA)
-    meta.putSync('id', id)
-    return id
-  })
 }
 
 /** An export leaves room for others after so many records. */
@@ -91,6 +74,7 @@ const EXPORT_PAGE = 500
 
 class LmdbStore implements Store {
   readonly state = 'ok'
+  readonly schema: Schema
   readonly #listeners = new Set<(state: StoreState, id: string) => void>()
   #id: string
   readonly #root: RootDatabase
@@ -100,8 +84,15 @@ class LmdbStore implements Store {
   readonly #lock: StoreLock
   #closing: Promise<void> | undefined
 
-  constructor(root: RootDatabase, meta: Database<unknown, string>, lock: StoreLock, id: string) {
+  constructor(
+    root: RootDatabase,
+    meta: Database<unknown, string>,
+    lock: StoreLock,
+    id: string,
+    schema: Schema,
+  ) {
     this.#id = id
+    this.schema = schema
     this.#root = root
     this.#meta = meta
     this.#lock = lock
@@ -223,20 +214,16 @@ class LmdbStore implements Store {
         transaction.done()
       }
     }
-    return {
-      schema: SCHEMA,
-      id: this.#id,
-      version: Number(this.#meta.get('version', { transaction }) ?? 0),
-      invalidation: Number(this.#meta.get('invalidation', { transaction }) ?? 0),
-      records: all(),
-    }
+    return { ...this.#place({ transaction }), records: all() }
   }
 
   /** Keeps all of it in memory until it is complete, because only one transaction is all or nothing. */
-  async restore(snapshot: Snapshot, { replace = false } = {}): Promise<void> {
+  async restore(snapshot: Snapshot, { replace = false, over }: RestoreOptions = {}): Promise<void> {
     const records: ClaimedRecord[] = []
     for await (const record of snapshot.records) records.push(record)
     await this.#write(() => {
+      const place = this.#place()
+      if (over && !isDeepStrictEqual(over, place)) throw storeMoved()
       if (!replace && this.#records.getKeysCount({ limit: 1 }) > 0) throw notEmpty()
       this.#records.clearSync()
       this.#claims.clearSync()
@@ -248,10 +235,10 @@ class LmdbStore implements Store {
             [project, id],
           )
       }
-      const later = (name: string, given: number) => Math.max(Number(this.#meta.get(name) ?? 0), given)
-      this.#meta.putSync('version', later('version', snapshot.version))
-      this.#meta.putSync('invalidation', later('invalidation', snapshot.invalidation) + 1)
+      this.#meta.putSync('version', Math.max(place.version, snapshot.version))
+      this.#meta.putSync('invalidation', Math.max(place.invalidation, snapshot.invalidation) + 1)
       this.#meta.putSync('id', snapshot.id)
+      this.#meta.putSync('schema', this.schema.number)
     })
     this.#id = snapshot.id
     for (const listener of this.#listeners) listener(this.state, this.#id)
@@ -260,6 +247,12 @@ class LmdbStore implements Store {
   close(): Promise<void> {
     this.#closing ??= this.#root.close().then(() => this.#lock.release())
     return this.#closing
+  }
+
+  #place(at: GetOptions = {}): StorePlace {
+    const number = (name: string): number => Number(this.#meta.get(name, at) ?? 0)
+    const [schema, version, invalidation] = [number('schema'), number('version'), number('invalidation')]
+    return { schema, id: String(this.#meta.get('id', at)), version, invalidation }
   }
 
   #get<T>(ref: RecordRef): StoredRecord<T> | undefined {

@@ -26,13 +26,14 @@ export type StoreSettings = Pick<
 /** Throws what `openLmdbStore` and `openRedisStore` throw. A Redis with another store than this folder knows opens as `changed`. */
 export async function openStore(settings: StoreSettings, log: Log): Promise<Store> {
   const access = redisAccess(settings)
-  if (!access) return openLmdbStore(settings.data)
+  if (!access) return openLmdbStore(settings.data, { log })
   const file = join(settings.data, 'redis-store-id')
   // ioredis takes longer to load than the whole embedded store.
   const { openRedisStore } = await import('./redis-store.ts')
   return openRedisStore({
     ...access,
     prefix: settings.redisPrefix,
+    folder: settings.data,
     log,
     known: readKnown(file),
     remember: (id) => remember(file, id, log),

@@ -1,7 +1,8 @@
 // Whether what answers is still the store that it was. Holds the id that this master goes by, and the state that follows.
 import { SshoalError, type Log } from '@sshoal/shared'
 
-import { checkSchema, type StoreState } from './store.ts'
+import { checkSchema, type Schema } from './schema.ts'
+import type { StoreState } from './store.ts'
 
 export interface Seen {
   /** '': there is no store. */
@@ -11,8 +12,12 @@ export interface Seen {
   replaces: boolean
 }
 
+/** `older`: it is ours, and must be migrated before anything is read or written. */
+export type Sameness = 'same' | 'older' | 'changed'
+
 export class RedisIdentity {
   readonly #where: string
+  readonly #schema: Schema
   readonly #log: Log
   readonly #remember: (id: string) => void
   readonly #listeners = new Set<(state: StoreState, id: string) => void>()
@@ -20,9 +25,10 @@ export class RedisIdentity {
   #state: StoreState = 'away'
 
   /** `known`: '' where no store was known before. */
-  constructor(where: string, known: string, log: Log, remember: (id: string) => void) {
+  constructor(where: string, known: string, schema: Schema, log: Log, remember: (id: string) => void) {
     this.#where = where
     this.#id = known
+    this.#schema = schema
     this.#log = log
     this.#remember = remember
   }
@@ -54,12 +60,19 @@ export class RedisIdentity {
     this.#set('ok', id)
   }
 
-  /** False: another store answered, which nobody said should follow. Throws STORE_TOO_NEW. */
-  look({ id, schema, replaces }: Seen): boolean {
-    checkSchema(schema, 'name another --redis')
+  /** `changed`: another store answered, which nobody said should follow. Throws STORE_TOO_NEW. */
+  look({ id, schema, replaces }: Seen): Sameness {
+    try {
+      checkSchema(schema, this.#schema, 'name another --redis')
+    } catch (error) {
+      // A newer master was here: what this one remembers goes on, as if the store were away.
+      this.away()
+      throw error
+    }
     if (id === this.#id || (id !== '' && (this.#id === '' || replaces))) {
-      this.#set('ok', id)
-      return true
+      const older = schema < this.#schema.number
+      this.#set(older ? 'away' : 'ok', id)
+      return older ? 'older' : 'same'
     }
     if (this.#state !== 'changed')
       this.#log.error(
@@ -67,7 +80,7 @@ export class RedisIdentity {
         'Redis has another store than before: nothing is read or written until an import or `sshoal store accept`',
       )
     this.#set('changed', this.#id)
-    return false
+    return 'changed'
   }
 
   changedError(): SshoalError {

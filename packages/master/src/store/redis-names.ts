@@ -12,7 +12,7 @@
 //   {sshoal}:export:… , {sshoal}:import:…   copies while an export or import runs; they end by themselves
 import { SshoalError } from '@sshoal/shared'
 
-import type { Claim, ClaimedRecord, RecordRef } from './store.ts'
+import { parseCursor, type Claim, type ClaimedRecord, type RecordRef, type Scan } from './store.ts'
 
 export class RedisNames {
   readonly meta: string
@@ -101,4 +101,17 @@ export function readBody(ref: RecordRef, body: string): ClaimedRecord {
     claims.push({ index, value, ...(scope === ref.project ? {} : { everywhere: true }) })
   }
   return { ...ref, version: Number(parts[0]), value: JSON.parse(parts.at(-1) ?? 'null') as unknown, claims }
+}
+
+/** As ZRANGEBYLEX has them. No text begins with the byte FF, so it stands behind everything with a prefix. */
+export function boundsOf({ project, prefix, after }: Scan): [from: string | Buffer, to: string | Buffer] {
+  const begin = project === undefined ? undefined : `${escapePart(project)}\0${escapePart(prefix ?? '')}`
+  const to = begin === undefined ? '+' : Buffer.concat([Buffer.from(`(${begin}`), Buffer.from([0xff])])
+  const place = after === undefined ? undefined : nameOf(parseCursor(after))
+  if (
+    place !== undefined &&
+    (begin === undefined || Buffer.compare(Buffer.from(place), Buffer.from(begin)) >= 0)
+  )
+    return [`(${place}`, to]
+  return [begin === undefined ? '-' : `[${begin}`, to]
 }

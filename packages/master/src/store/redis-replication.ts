@@ -8,14 +8,13 @@ import type { RedisNames } from './redis-names.ts'
 export const WAIT_MS = 800
 
 export class Replication {
-  /** How many follow, as Redis said last. */
-  replicas = 0
   readonly #connection: RedisConnection
   readonly #names: RedisNames
   readonly #log: Log
   #own: RedisConnection | undefined
   #now: Promise<void> = Promise.resolve()
   #next: Promise<void> | undefined
+  #replicas = 0
 
   constructor(connection: RedisConnection, names: RedisNames, log: Log) {
     this.#connection = connection
@@ -23,9 +22,10 @@ export class Replication {
     this.#log = log
   }
 
-  /** Never rejects. Those who come while others wait share the next one. */
-  wait(): Promise<void> {
-    if (this.replicas === 0) return Promise.resolve()
+  /** `replicas`: how many follow. Never rejects. Those who come while others wait share the next one. */
+  wait(replicas: number): Promise<void> {
+    if (replicas === 0) return Promise.resolve()
+    this.#replicas = replicas
     this.#next ??= this.#now.then(() => {
       this.#next = undefined
       this.#now = this.#waitOnce()
@@ -40,7 +40,7 @@ export class Replication {
 
   /** On a connection of its own, because WAIT holds up all that comes behind it; so it waits for a write of its own, which came later. */
   async #waitOnce(): Promise<void> {
-    const { replicas } = this
+    const replicas = this.#replicas
     const log = this.#log
     try {
       this.#own ??= this.#connection.another()

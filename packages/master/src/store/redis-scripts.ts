@@ -12,10 +12,10 @@ export function redisScript(text: string): RedisScript {
   return { text, sha: createHash('sha1').update(text).digest('hex') }
 }
 
-/** KEYS[1] is the meta hash; ARGV[1] the store's id, ARGV[2] the schema that this program knows. */
+/** KEYS[1] is the meta hash; ARGV[1] the store's id, ARGV[2] the schema that this program reads and writes. */
 const SAME_STORE = String.raw`
 local at = redis.call('HMGET', KEYS[1], 'id', 'schema')
-if at[1] ~= ARGV[1] or tonumber(at[2] or 0) > tonumber(ARGV[2]) then
+if at[1] ~= ARGV[1] or tonumber(at[2] or 0) ~= tonumber(ARGV[2]) then
   return {'other', at[1] or '', at[2] or '0', redis.call('HEXISTS', KEYS[1], 'replaces:' .. ARGV[1])}
 end
 `
@@ -77,6 +77,13 @@ if not id then
 end
 if id ~= ARGV[1] then redis.call('HSET', KEYS[1], 'replaces:' .. ARGV[1], now()) end
 return {'ok', id}
+`)
+
+/** KEYS meta. ARGV id, the schema that is there, the one to be said instead. Nothing happens where it is another one. */
+export const MARK_SCHEMA = redisScript(String.raw`
+local at = redis.call('HMGET', KEYS[1], 'id', 'schema')
+if at[1] == ARGV[1] and at[2] == ARGV[2] then redis.call('HSET', KEYS[1], 'schema', ARGV[3]) end
+return {}
 `)
 
 /** KEYS meta, records. ARGV id, schema, name. */
@@ -241,18 +248,22 @@ return {'ok', tonumber(counts[1] or 0), tonumber(counts[2] or 0)}
 /**
  * Puts an import in place of what is there, at once. KEYS meta, kinds, then three for each kind there is, then three
  * of the import and three to come for each kind of the import. ARGV the known id, the id to be, schema, version,
- * invalidation, 1 where there may be records already, number of kinds there are, then the names of the new kinds.
+ * invalidation, 1 where there may be records already, number of kinds there are, '' or the only place (schema, id, version,
+ * invalidation) that it may take, then the names of the new kinds.
  */
 export const RESTORE = redisScript(String.raw`${CLOCK}
 local at = redis.call('HMGET', KEYS[1], 'id', 'schema', 'version', 'invalidation')
 if tonumber(at[2] or 0) > tonumber(ARGV[3]) then return {'other', at[1] or '', at[2], 0} end
+if ARGV[8] ~= '' and table.concat({at[2] or '', at[1] or '', at[3] or '0', at[4] or '0'}, ' ') ~= ARGV[8] then
+  return {'moved'}
+end
 local old = tonumber(ARGV[7])
 if redis.call('SCARD', KEYS[2]) ~= old then return {'again'} end
 for n = 3, 2 + 3 * old do
   if redis.call('EXISTS', KEYS[n]) == 1 and ARGV[6] ~= '1' then return {'full'} end
 end
 for n = 2, 2 + 3 * old do redis.call('UNLINK', KEYS[n]) end
-local kind = 8
+local kind = 9
 for n = 3 + 3 * old, #KEYS, 6 do
   for offset = 0, 2 do
     if redis.call('EXISTS', KEYS[n + offset]) == 1 then

@@ -4,10 +4,12 @@ import { randomUUID } from 'node:crypto'
 
 import { SshoalError } from '@sshoal/shared'
 
+import { storeMoved } from './migrate-store.ts'
 import type { RedisConnection } from './redis-connection.ts'
 import { claimName, formatBody, nameOf, readBody, readName, type RedisNames } from './redis-names.ts'
 import { FREEZE, PAGE, RESTORE, type RedisScript } from './redis-scripts.ts'
-import { checkSchema, notEmpty, SCHEMA, type ClaimedRecord, type Snapshot } from './store.ts'
+import { checkSchema, type Schema } from './schema.ts'
+import { notEmpty, type ClaimedRecord, type Snapshot, type StorePlace } from './store.ts'
 
 export type Ask = (
   script: RedisScript,
@@ -23,11 +25,11 @@ const FREEZE_MS = 30_000
 const PAGE_LIMIT = 500
 const ATTEMPTS = 5
 
-/** Takes the memory of the records once more until it is read. */
+/** Takes the memory of the records once more until it is read. `ask` asks a store of this id and schema. */
 export async function snapshotRedis(
   connection: RedisConnection,
   names: RedisNames,
-  id: string,
+  { id, schema }: Pick<StorePlace, 'id' | 'schema'>,
   ask: Ask,
 ): Promise<Snapshot> {
   // Where Redis is away, this says it in time.
@@ -38,7 +40,7 @@ export async function snapshotRedis(
     await patient.opened()
     const { kinds, version, invalidation } = await freeze(patient, names, ask, copy)
     const records = readCopy(connection, names, ask, kinds, copy)
-    return { schema: SCHEMA, id, version, invalidation, records }
+    return { schema, id, version, invalidation, records }
   } finally {
     patient.close()
   }
@@ -92,9 +94,13 @@ export async function restoreRedis(
   connection: RedisConnection,
   names: RedisNames,
   snapshot: Snapshot,
-  { replace, known }: { replace: boolean; known: string },
+  {
+    replace,
+    over,
+    known,
+    schema,
+  }: { replace: boolean; over: StorePlace | undefined; known: string; schema: Schema },
 ): Promise<void> {
-  checkSchema(snapshot.schema, 'export it again with this version')
   const copy = `import:${randomUUID()}:`
   const kinds = new Set<string>()
   try {
@@ -112,11 +118,14 @@ export async function restoreRedis(
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const old = await connection.call((client) => client.smembers(names.kinds))
       const keys = [names.meta, names.kinds, ...old.flatMap((kind) => names.all(kind)), ...news]
-      const args = [known, id, SCHEMA, version, invalidation, replace ? 1 : 0, old.length, ...kinds]
-      const [word, , schema] = (await connection.run(RESTORE, keys, args)) as unknown[]
+      const place = over ? `${over.schema} ${over.id} ${over.version} ${over.invalidation}` : ''
+      const counts = [version, invalidation, replace ? 1 : 0, old.length]
+      const args = [known, id, schema.number, ...counts, place, ...kinds]
+      const [word, , found] = (await connection.run(RESTORE, keys, args)) as unknown[]
       if (word === 'ok') return
       if (word === 'full') throw notEmpty()
-      if (word === 'other') checkSchema(Number(schema), 'name another --redis')
+      if (word === 'other') checkSchema(Number(found), schema, 'name another --redis')
+      if (word === 'moved') throw storeMoved()
     }
     throw busy()
   } finally {

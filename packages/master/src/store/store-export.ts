@@ -4,7 +4,8 @@ import { SshoalError } from '@sshoal/shared'
 import { Type, type Static } from 'typebox'
 import { Compile } from 'typebox/compile'
 
-import { checkSchema, type ClaimedRecord, type Snapshot, type Store } from './store.ts'
+import { checkSchema, migrateRecords } from './schema.ts'
+import type { ClaimedRecord, RestoreOptions, Snapshot, Store } from './store.ts'
 
 const HeadLine = Type.Object({
   sshoal: Type.Literal('store'),
@@ -36,7 +37,10 @@ const [headForm, recordForm, endForm] = [Compile(HeadLine), Compile(RecordLine),
 
 /** Lines without their newline. One consistent view, however long it takes to read. Tokens are in it as hashes. */
 export async function* exportStore(store: Store): AsyncGenerator<string, void> {
-  const { records, ...rest } = await store.snapshot()
+  yield* exportLines(await store.snapshot())
+}
+
+export async function* exportLines({ records, ...rest }: Snapshot): AsyncGenerator<string, void> {
   const head: Head = { sshoal: 'store', ...rest }
   let count = 0
   try {
@@ -53,19 +57,22 @@ export async function* exportStore(store: Store): AsyncGenerator<string, void> {
 }
 
 /**
- * The store becomes the one that was exported, its id included, at once or not at all; resolves with the number of records.
+ * The store becomes the one that was exported, its id included, at once or not at all; an older export is brought to
+ * today's schema. Resolves with the number of records of the export.
  * Throws INVALID_EXPORT naming the line, STORE_TOO_NEW, STORE_NOT_EMPTY unless it may be replaced.
  */
 export async function importStore(
-  store: Store,
+  store: Pick<Store, 'schema' | 'restore'>,
   lines: AsyncIterable<string> | Iterable<string>,
-  options: { replace?: boolean } = {},
+  options: RestoreOptions = {},
 ): Promise<number> {
   const reader = new Reader(lines)
   const head = await reader.head()
-  checkSchema(head.schema, 'export it again with this version')
+  const { schema } = store
+  checkSchema(head.schema, schema, 'export it again with this version')
   const { sshoal: _, ...rest } = head
-  const snapshot: Snapshot = { ...rest, records: reader.records() }
+  const records = migrateRecords(reader.records(), head.schema, schema)
+  const snapshot: Snapshot = { ...rest, schema: schema.number, records }
   await store.restore(snapshot, options)
   return reader.count
 }

@@ -2,6 +2,8 @@
 // Says nothing of devices or tokens, and nothing of the engine underneath: one is embedded, one is Redis.
 import { SshoalError } from '@sshoal/shared'
 
+import type { Schema } from './schema.ts'
+
 export interface RecordRef {
   kind: string
   /** The project, or `*` for records that belong to no single one. */
@@ -57,15 +59,24 @@ export interface ClaimedRecord extends StoredRecord {
   claims: Claim[]
 }
 
-/** All of a store at one moment. */
-export interface Snapshot {
+/** Which store, and how far it has come: two that are equal hold the same. */
+export interface StorePlace {
   schema: number
   id: string
   /** The greatest that was ever given. */
   version: number
   invalidation: number
+}
+
+/** All of a store at one moment. */
+export interface Snapshot extends StorePlace {
   /** By kind, project and id. To be read, or to be ended with `return()`: the store keeps the moment until then. */
   records: AsyncGenerator<ClaimedRecord, void>
+}
+
+export interface RestoreOptions {
+  replace?: boolean
+  over?: StorePlace
 }
 
 /**
@@ -83,6 +94,8 @@ export interface Store {
   /** Random, made when the store was: another id is another store. Changes only by `accept` and `restore`, here or elsewhere. */
   readonly id: string
   readonly state: StoreState
+  /** What it writes and reads. An older store is migrated when it is opened or comes back, after a copy was saved. */
+  readonly schema: Schema
   /** Calls back when the state or the id has changed. Returns what ends that. */
   onState(listener: (state: StoreState, id: string) => void): () => void
   /** Takes what answers now as the store, for every master that knew the one before; resolves with its id. */
@@ -104,22 +117,11 @@ export interface Store {
   snapshot(): Promise<Snapshot>
   /**
    * Becomes what the snapshot was, its id included, at once or not at all, in any state. Versions and invalidations go on
-   * behind those of both. Throws STORE_NOT_EMPTY where there are records, unless they may be replaced.
+   * behind those of both. Throws STORE_NOT_EMPTY where there are records, unless they may be replaced; STORE_MOVED where
+   * the store is not the one, or not where, `over` says. The records are of today's schema.
    */
-  restore(snapshot: Snapshot, options?: { replace?: boolean }): Promise<void>
+  restore(snapshot: Snapshot, options?: RestoreOptions): Promise<void>
   close(): Promise<void>
-}
-
-/** What this program writes; an older program refuses a newer store. */
-export const SCHEMA = 1
-
-/** Throws STORE_TOO_NEW; `instead`: what else its user may do. */
-export function checkSchema(schema: number, instead: string): void {
-  if (schema > SCHEMA)
-    throw new SshoalError(
-      'STORE_TOO_NEW',
-      `the store has schema ${schema}, this program knows ${SCHEMA}: update sshoal, or ${instead}`,
-    )
 }
 
 export function notEmpty(): SshoalError {

@@ -25,6 +25,8 @@ export interface NewToken {
   label: string
   /** Default `default`; `*` for admin and slave tokens only. */
   project?: string
+  /** For role user: the id of the user whose it is. */
+  user?: string
   /** ms since 1970; default: no end. */
   expiresAt?: number
 }
@@ -68,6 +70,7 @@ export class Tokens {
       role: wanted.role,
       project,
       label: wanted.label,
+      ...(wanted.user === undefined ? {} : { user: wanted.user }),
       createdAt: this.#now(),
       ...(wanted.expiresAt === undefined ? {} : { expiresAt: wanted.expiresAt }),
     }
@@ -90,9 +93,16 @@ export class Tokens {
     const record = await this.#read(given.id)
     const right = sameText(hashSecret(given.secret), record?.hash ?? NO_HASH)
     if (!record || !right) return undefined
-    const { id, role, project, label, expiresAt } = record
+    const { id, role, project, label, user, expiresAt } = record
     if (expiresAt !== undefined && expiresAt <= this.#now()) return undefined
-    return { tokenId: id, role, project, label, ...(expiresAt === undefined ? {} : { expiresAt }) }
+    return {
+      tokenId: id,
+      role,
+      project,
+      label,
+      ...(user === undefined ? {} : { user }),
+      ...(expiresAt === undefined ? {} : { expiresAt }),
+    }
   }
 
   async #read(id: string): Promise<TokenRecord | undefined> {
@@ -146,6 +156,11 @@ export class Tokens {
     return true
   }
 
+  /** All of a user who is gone. */
+  async revokeOf(project: string, user: string): Promise<void> {
+    for (const token of await this.list(project)) if (token.user === user) await this.revoke(token.id, project)
+  }
+
   /** Whether a master has started on this store before. */
   async hasStarted(): Promise<boolean> {
     return (await this.#store.get(STARTED)) !== undefined
@@ -173,14 +188,15 @@ export class Tokens {
 }
 
 function withoutHash(record: TokenRecord): Token {
-  const { id, role, project, label, createdAt, expiresAt } = record
-  return { id, role, project, label, createdAt, ...(expiresAt === undefined ? {} : { expiresAt }) }
+  const { hash: _hash, ...token } = record
+  return token
 }
 
+/** Too new: a master of a later version has been here, and this one is about to be replaced. */
+const AWAY = new Set(['STORE_UNAVAILABLE', 'STORE_CHANGED', 'STORE_TOO_NEW'])
+
 function isAway(error: unknown): boolean {
-  return (
-    error instanceof SshoalError && (error.code === 'STORE_UNAVAILABLE' || error.code === 'STORE_CHANGED')
-  )
+  return error instanceof SshoalError && AWAY.has(error.code)
 }
 
 function refOf(id: string): RecordRef {

@@ -9,7 +9,7 @@ import { open } from 'lmdb'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 
 import { openLmdbStore } from '../../src/store/lmdb-store.ts'
-import { SCHEMA } from '../../src/store/store.ts'
+import { SCHEMA } from '../../src/store/schema.ts'
 import { temporaryFolder } from '../master-parts.ts'
 import { describeStore } from './store-suite.ts'
 
@@ -96,11 +96,13 @@ describe('the folder of the embedded store', () => {
       overlappingSync: false,
       maxDbs: 4,
     })
-    await root.openDB({ name: 'meta', encoding: 'json' }).put('schema', SCHEMA + 1)
+    await root.openDB({ name: 'meta', encoding: 'json' }).put('schema', SCHEMA.number + 1)
     await root.close()
     await expect(openLmdbStore(folder.path)).rejects.toMatchObject({
       code: 'STORE_TOO_NEW',
-      message: expect.stringMatching(new RegExp(`schema ${SCHEMA + 1}.*knows ${SCHEMA}`)),
+      message: expect.stringMatching(
+        new RegExp(`schema ${SCHEMA.number + 1}.*knows ${SCHEMA.number}: update sshoal`),
+      ),
     })
   })
 
