@@ -43,13 +43,11 @@ export function hostNames({ config }: SshConfiguration): string[] {
   return [...config.matchAll(/^Host (.*)$/gm)].flatMap(([, words = '']) => words.trim().split(/\s+/))
 }
 
-/** Is there a block for this name? */
+/** Is there a block for this name, in lower case? */
 export function hasBlock(configuration: SshConfiguration, name: string): boolean {
-  const wanted = name.toLowerCase()
-  return hostNames(configuration).some((word) => {
-    const pattern = word.toLowerCase()
-    return pattern.startsWith('*.') ? wanted.endsWith(pattern.slice(1)) : pattern === wanted
-  })
+  return hostNames(configuration).some((word) =>
+    word.startsWith('*.') ? name.endsWith(word.slice(1)) : word === name,
+  )
 }
 
 /** As ssh_config(5) reads a path. Throws INVALID_PATH for one that ssh would take for a pattern, a token or a variable. */

@@ -127,7 +127,7 @@ test('sshoal ssh runs ssh with files that are gone afterwards, and hands on all 
   expect(ran.code).toBe(7)
   const [command, , file = '', ...rest] = ran.attached[0] ?? []
   expect(command).toBe('ssh')
-  expect(rest).toEqual(['root@Door-7', '-L', '8080:localhost:80', '--', '--json', '-x'])
+  expect(rest).toEqual(['root@door-7', '-L', '8080:localhost:80', '--', '--json', '-x'])
   expect(existsSync(file)).toBe(false)
   expect(config.indexOf('Host door-7')).toBeLessThan(config.indexOf(`Include "${path}/.ssh/config"`))
 })

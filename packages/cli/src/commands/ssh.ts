@@ -18,15 +18,17 @@ export const ssh = verb({
   examples: ['sshoal ssh door-7', 'sshoal ssh --identity ~/.ssh/work door-7 -L 8080:localhost:80 uptime'],
   async run({ values, operands, context }) {
     const [destination = '', ...more] = operands
-    const name = destination.slice(destination.lastIndexOf('@') + 1)
-    if (!/^[a-z0-9][a-z0-9.-]{0,190}$/i.test(name))
+    const at = destination.lastIndexOf('@') + 1
+    // ssh tells cases apart where it looks up its configuration; names of targets do not.
+    const name = destination.slice(at).toLowerCase()
+    if (!/^[a-z0-9][a-z0-9.-]{0,190}$/.test(name))
       throw new SshoalError('INVALID_VALUE', `${JSON.stringify(name)} is not the name of a target`)
     const session = new Session(values, context)
     const configuration = await fetchSshConfiguration(session, values)
     // Who may not reach it is told so by the gate, in its own words.
     const way = hasBlock(configuration, name) ? [] : ['-J', configuration.gate.name]
     return withSshFiles(configuration, context.env, async ({ config }) =>
-      context.attach('ssh', ['-F', config, ...way, destination, ...more]),
+      context.attach('ssh', ['-F', config, ...way, destination.slice(0, at) + name, ...more]),
     )
   },
 })
