@@ -12,6 +12,7 @@ import { Connection } from '../../packages/slave/src/ssh2/connection.ts'
 import { hostKeysByAlgorithm } from '../../packages/slave/src/ssh2/host-key.ts'
 import { generateHostKey } from '../../packages/slave/src/ssh2/index.ts'
 import { library } from '../../packages/slave/src/ssh2/library.ts'
+import { Login } from '../../packages/slave/src/ssh2/login.ts'
 import { proposalOf } from '../../packages/slave/src/ssh2/negotiation.ts'
 import {
   atEnd,
@@ -68,7 +69,12 @@ describe('dbclient, whose first packet is a guess', () => {
         onShell: () => Promise.resolve(undefined),
         onClose: () => {},
       }
-      void new Connection(socket, handlers, settings, 6)
+      void new Connection(
+        socket,
+        handlers,
+        settings,
+        (transport, onSuccess) => new Login(transport, handlers, 6, onSuccess),
+      )
     })
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')

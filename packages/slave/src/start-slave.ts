@@ -249,13 +249,12 @@ export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Prom
         const tunnel = tunnels.of(holder)
         if (tunnel && tunnel.epoch <= epoch) tunnels.cut(tunnel, reason, 'taken-over')
       }
-      const missed =
-        invalidation &&
-        (invalidation.store !== welcome.invalidation.store ||
-          invalidation.number !== welcome.invalidation.number)
+      const before = invalidation
       invalidation = welcome.invalidation
-      if (!missed) return
-      void recheck(null)
+      if (!before) return
+      // Another store is no removal: logins are asked about anew, and nobody who is here is cut because it knows nobody.
+      if (before.store !== invalidation.store) identities.invalidate(null)
+      else if (before.number !== invalidation.number) void recheck(null)
     },
     onRequest: {
       cut: ({ epoch, reason, ...holder }) => {
@@ -271,11 +270,13 @@ export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Prom
         return { cut: true, contested: await tunnels.giveWay(tunnel, reason) }
       },
       probe: async (holder) => ({ alive: (await tunnels.of(holder)?.probe()) ?? false }),
-      invalidate: async ({ number, fingerprints }) => {
-        const complete = invalidation === undefined || number === invalidation.number + 1
-        if (invalidation) invalidation = { ...invalidation, number }
-        const affected = complete ? fingerprints : null
-        return { cut: await recheck(affected) }
+      invalidate: async ({ number, store, fingerprints }) => {
+        const before = invalidation
+        const another = before !== undefined && store !== undefined && store !== before.store
+        if (another) identities.invalidate(null)
+        const complete = !before || another || number === before.number + 1
+        if (before) invalidation = { store: store ?? before.store, number }
+        return { cut: await recheck(complete ? fingerprints : null) }
       },
       lease: (question) => leases.grant(question),
       unlease: ({ lease, ...refusal }) => Promise.resolve({ cut: leases.end(lease, refusal) }),

@@ -164,6 +164,25 @@ describe('what the master may ask of a slave', () => {
     expect(asked).toHaveLength(2)
   })
 
+  test('another store is no removal: what is cached is forgotten, and only whom it names is asked about', async () => {
+    const end = await start()
+    const ssh = await device()
+    const [fingerprint = ''] = asked
+    answer = { outcome: 'refused', code: 'KEY_UNKNOWN', reason: 'gone' }
+    let isOpen = true
+    const closed = once(ssh, 'close').then(() => (isOpen = false))
+    end.welcome({ invalidation: { store: 'store-2', number: 0 } })
+    const invalidate = (number: number, fingerprints: string[], store: string) =>
+      end.wire.request('invalidate', { number, store, fingerprints })
+    await expect(invalidate(1, ['SHA256:other'], 'store-2')).resolves.toEqual({ cut: 0 })
+    await expect(invalidate(7, ['SHA256:other'], 'store-3')).resolves.toEqual({ cut: 0 })
+    expect(asked).toHaveLength(1)
+    expect(isOpen).toBe(true)
+    await expect(invalidate(8, [fingerprint], 'store-3')).resolves.toEqual({ cut: 1 })
+    await closed
+    expect(asked).toHaveLength(2)
+  })
+
   test('the welcome cuts tunnels that lost meanwhile, and not newer ones', async () => {
     const end = await start()
     const ssh = await device()

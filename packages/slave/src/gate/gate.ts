@@ -4,7 +4,7 @@ import type { UserRole } from '@sshoal/shared'
 
 import { refusalText } from '../refusal.ts'
 import type { SlaveParts } from '../slave-parts.ts'
-import type { DirectRequest, DirectVerdict } from '../ssh2/index.ts'
+import { OpenFailure, type DirectRequest, type DirectVerdict } from '../ssh2/index.ts'
 import { cleanText } from './clean-text.ts'
 import { notReached, type FarEnd, type Reached, type VisitRefusal } from './far-end.ts'
 import { cutRefusal, GateVisit } from './gate-visit.ts'
@@ -86,12 +86,12 @@ export class Gate {
     }
   }
 
-  #refuse({ code, reason, connectFailed }: VisitRefusal): DirectVerdict {
+  #refuse({ code, reason, connectFailed, moved }: VisitRefusal): DirectVerdict {
     this.#parts.metrics.visitsRefused.inc({ reason: code.toLowerCase() })
     return {
       outcome: 'refuse',
       text: cleanText(refusalText({ code, reason })),
-      ...(connectFailed ? { connectFailed } : {}),
+      ...(connectFailed || moved ? { code: OpenFailure.CONNECT_FAILED } : {}),
     }
   }
 

@@ -33,7 +33,11 @@ const AUTHENTICATED = new Set([
   'chacha20-poly1305@openssh.com',
 ])
 
-export function buildOffer(strictness: 'modern' | 'compatible', hostKeyAlgorithms: string[]): Offer {
+export function buildOffer(
+  strictness: 'modern' | 'compatible',
+  hostKeyAlgorithms: string[],
+  role: 'server' | 'client' = 'server',
+): Offer {
   const compatible = strictness === 'compatible'
   const side = {
     cipher: CIPHERS,
@@ -42,7 +46,7 @@ export function buildOffer(strictness: 'modern' | 'compatible', hostKeyAlgorithm
     lang: [],
   }
   return new library.KexInit({
-    kex: [...MODERN_KEX, ...(compatible ? COMPATIBLE_KEX : []), 'kex-strict-s-v00@openssh.com'],
+    kex: [...MODERN_KEX, ...(compatible ? COMPATIBLE_KEX : []), `kex-strict-${role[0]}-v00@openssh.com`],
     serverHostKey: hostKeyAlgorithms,
     cs: side,
     sc: side,

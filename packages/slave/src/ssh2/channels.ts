@@ -7,7 +7,7 @@ import { Channel, PACKET_BYTES, WINDOW_BYTES } from './channel.ts'
 import type { ChannelOwner } from './channel.ts'
 import { Message, OpenFailure } from './message.ts'
 import { Session } from './session.ts'
-import type { DirectRequest, DirectVerdict, ForwardRequest, SshConnectionHandlers } from './ssh-server.ts'
+import type { DirectVerdict, SshConnectionHandlers } from './ssh-server.ts'
 import type { Transport } from './transport.ts'
 
 /** Sessions, and channels in the opening, that one client may have; visits are limited by the layer above. */
@@ -15,6 +15,9 @@ const MAX_SESSIONS = 10
 const MAX_OPENING = 1024
 /** A packet size below this would cost a packet for every few bytes. */
 const MIN_PACKET_BYTES = 64
+
+/** How slaves hand visits over to each other; its payload is one string. Nobody else speaks it. */
+export const VISIT_CHANNEL = 'visit@sshoal'
 
 interface PeerChannel {
   id: number
@@ -44,7 +47,7 @@ export class Channels implements ChannelOwner {
   }
 
   /** Rejects with `ChannelOpenError`. */
-  openForwarded(forward: ForwardRequest, origin: { address: string; port: number }): Promise<Channel> {
+  open(type: string, ...payload: (string | number | Buffer)[]): Promise<Channel> {
     return new Promise((resolve, reject) => {
       if (this.transport.ended) {
         reject(new ChannelOpenError(OpenFailure.CONNECT_FAILED, 'the connection is closed'))
@@ -52,20 +55,7 @@ export class Channels implements ChannelOwner {
       }
       const id = this.#newId()
       this.#opening.set(id, { resolve, reject })
-      // OpenSSH compares the address with the one it asked for, letter by letter.
-      this.transport.send(
-        message(
-          Message.CHANNEL_OPEN,
-          'forwarded-tcpip',
-          id,
-          WINDOW_BYTES,
-          PACKET_BYTES,
-          forward.bindAddress,
-          forward.bindPort,
-          origin.address,
-          origin.port,
-        ),
-      )
+      this.transport.send(message(Message.CHANNEL_OPEN, type, id, WINDOW_BYTES, PACKET_BYTES, ...payload))
     })
   }
 
@@ -124,7 +114,13 @@ export class Channels implements ChannelOwner {
     const waiting = this.#waitingForRoom
     if (waiting.size === 0) return
     this.#waitingForRoom = new Set()
-    for (const channel of waiting) channel.onRoom()
+    const late: Channel[] = []
+    for (const channel of waiting) {
+      if (this.transport.hasRoom) channel.onRoom()
+      else late.push(channel)
+    }
+    // Who got nothing this time is first next time: a channel that always has more must not starve the others.
+    if (late.length > 0) this.#waitingForRoom = new Set([...late, ...this.#waitingForRoom])
   }
 
   /** The connection is gone, and with it every channel. */
@@ -190,7 +186,7 @@ export class Channels implements ChannelOwner {
     const peer = readPeer(fields)
     if (peer.maxPacket < MIN_PACKET_BYTES) {
       this.#refuse(peer, OpenFailure.RESOURCE_SHORTAGE, 'the packet size is too small')
-    } else if (type === 'session') {
+    } else if (type === 'session' && this.#handlers.onShell) {
       this.#onSession(peer)
     } else if (type === 'direct-tcpip') {
       const request = {
@@ -199,9 +195,10 @@ export class Channels implements ChannelOwner {
         originAddress: fields.text(),
         originPort: fields.uint32(),
       }
-      if (this.#deciding >= MAX_OPENING)
-        this.#refuse(peer, OpenFailure.RESOURCE_SHORTAGE, 'too many channels at once')
-      else void this.#decideDirect(peer, request)
+      void this.#decide(peer, () => this.#handlers.onDirect(request))
+    } else if (type === VISIT_CHANNEL && this.#handlers.onVisit) {
+      const payload = Buffer.from(fields.string())
+      void this.#decide(peer, () => this.#handlers.onVisit?.(payload) ?? REFUSED)
     } else {
       this.#refuse(peer, OpenFailure.UNKNOWN_CHANNEL_TYPE, `no channels of type ${type} here`)
     }
@@ -218,20 +215,23 @@ export class Channels implements ChannelOwner {
     this.#handlers.onSession?.()
   }
 
-  async #decideDirect(peer: PeerChannel, request: DirectRequest): Promise<void> {
+  async #decide(peer: PeerChannel, ask: () => DirectVerdict | Promise<DirectVerdict>): Promise<void> {
+    if (this.#deciding >= MAX_OPENING) {
+      this.#refuse(peer, OpenFailure.RESOURCE_SHORTAGE, 'too many channels at once')
+      return
+    }
     this.#deciding += 1
     let verdict: DirectVerdict
     try {
-      verdict = await this.#handlers.onDirect(request)
+      verdict = await ask()
     } catch {
-      verdict = { outcome: 'refuse', text: 'refused' }
+      verdict = REFUSED
     }
     this.#deciding -= 1
     if (this.transport.ended) {
       if (verdict.outcome === 'accept') verdict.abandoned()
     } else if (verdict.outcome === 'refuse') {
-      const { CONNECT_FAILED, ADMINISTRATIVELY_PROHIBITED } = OpenFailure
-      this.#refuse(peer, verdict.connectFailed ? CONNECT_FAILED : ADMINISTRATIVELY_PROHIBITED, verdict.text)
+      this.#refuse(peer, verdict.code ?? OpenFailure.ADMINISTRATIVELY_PROHIBITED, verdict.text)
     } else {
       verdict.opened(this.#confirm(peer))
     }
@@ -253,6 +253,8 @@ export class Channels implements ChannelOwner {
     this.transport.fail('more data than the channel window allows', 'WINDOW_ABUSE')
   }
 }
+
+const REFUSED: DirectVerdict = { outcome: 'refuse', text: 'refused' }
 
 function readPeer(fields: WireReader): PeerChannel {
   return { id: fields.uint32(), window: fields.uint32(), maxPacket: fields.uint32() }

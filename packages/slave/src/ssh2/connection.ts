@@ -1,12 +1,12 @@
-// One client, logged in or not yet: its transport, its login, and then its global requests and its channels. Dispatches
-// the messages of RFC 4252 and RFC 4254 that the transport hands over. Knows nothing of devices, tunnels or ports.
+// One connection, logged in or not yet: its transport, its login, and then its global requests and its channels. Dispatches
+// the messages of RFC 4252 and RFC 4254 that the transport hands over. Either end of it: only the login differs.
+// Knows nothing of devices, tunnels or ports.
 import type { Socket } from 'node:net'
 
 import { message } from '@sshoal/shared/ssh-wire'
 
-import { Channels } from './channels.ts'
+import { Channels, VISIT_CHANNEL } from './channels.ts'
 import { GlobalRequests } from './global-requests.ts'
-import { Login } from './login.ts'
 import { Message } from './message.ts'
 import type {
   ForwardRequest,
@@ -19,12 +19,19 @@ import type {
 import { Transport } from './transport.ts'
 import type { TransportOwner, TransportSettings } from './transport.ts'
 
+/** One end's part in the login, until it has succeeded. */
+export interface LoginPart {
+  onMessage(type: number, payload: Buffer): void
+  /** The first key exchange is over. */
+  onKeys?(): void
+}
+
 const KEEPALIVE = message(Message.GLOBAL_REQUEST, 'keepalive@openssh.com', true)
 
 export class Connection implements SshConnection, TransportOwner {
   readonly transport: Transport
   #handlers: SshConnectionHandlers
-  #login: Login | undefined
+  #login: LoginPart | undefined
   #requests: GlobalRequests | undefined
   /** Made at the first channel: most tunnels are idle. */
   #channels: Channels | undefined
@@ -35,12 +42,12 @@ export class Connection implements SshConnection, TransportOwner {
     socket: Socket,
     handlers: SshConnectionHandlers,
     settings: TransportSettings,
-    maxAuthTries: number,
+    login: (transport: Transport, onSuccess: (offer: KeyOffer) => void) => LoginPart,
     head?: Buffer,
   ) {
     this.#handlers = handlers
     this.transport = new Transport(socket, settings, this)
-    this.#login = new Login(this.transport, handlers, maxAuthTries, (offer) => this.#onLogin(offer))
+    this.#login = login(this.transport, (offer) => this.#onLogin(offer))
     void this.transport.start(head)
   }
 
@@ -53,7 +60,18 @@ export class Connection implements SshConnection, TransportOwner {
   }
 
   openForwarded(forward: ForwardRequest, origin: { address: string; port: number }): Promise<SshChannel> {
-    return this.#ownChannels().openForwarded(forward, origin)
+    // OpenSSH compares the address with the one it asked for, letter by letter.
+    return this.#ownChannels().open(
+      'forwarded-tcpip',
+      forward.bindAddress,
+      forward.bindPort,
+      origin.address,
+      origin.port,
+    )
+  }
+
+  openVisit(payload: Buffer): Promise<SshChannel> {
+    return this.#ownChannels().open(VISIT_CHANNEL, payload)
   }
 
   ping(): void {
@@ -71,6 +89,10 @@ export class Connection implements SshConnection, TransportOwner {
 
   onIdent(software: string): void {
     this.#handlers.onIdent?.(software)
+  }
+
+  onKeys(): void {
+    this.#login?.onKeys?.()
   }
 
   onMessage(type: number, payload: Buffer): void {

@@ -1,8 +1,11 @@
 // The SSH library of the slave: all that knows ssh2's insides stands in this folder.
+export { connectSsh } from './client.ts'
 export { ChannelOpenError } from './channel-open-error.ts'
 export { generateHostKey, HostKeyError, hostKeyPublic, signWithHostKey } from './host-key.ts'
 export { cryptoInUse, LibraryError } from './library.ts'
+export { OpenFailure } from './message.ts'
 export { createSshServer } from './server.ts'
+export type { SshClient, SshClientHandlers, SshClientOptions } from './client.ts'
 export type {
   DirectRequest,
   DirectVerdict,

@@ -28,6 +28,7 @@ export class KeyExchanges {
   readonly #owner: ExchangeOwner
   readonly #ours: Proposal
   readonly #renewBytes: number
+  readonly #isClient: boolean
   #sendExtInfo = false
   /** Bytes in both directions under the keys in use. */
   #bytes = 0
@@ -36,12 +37,13 @@ export class KeyExchanges {
 
   constructor(
     protocol: Protocol,
-    settings: { proposal: Proposal; rekeyBytes?: number },
+    settings: { proposal: Proposal; rekeyBytes?: number; believes?: unknown },
     owner: ExchangeOwner,
   ) {
     this.#protocol = protocol
     this.#owner = owner
     this.#ours = settings.proposal
+    this.#isClient = settings.believes !== undefined
     this.#renewBytes = settings.rekeyBytes ?? RENEW_BYTES
   }
 
@@ -49,11 +51,11 @@ export class KeyExchanges {
     this.#bytes += bytes
   }
 
-  /** The client's KEXINIT; `proceed` hands it to ssh2. */
+  /** The peer's KEXINIT; `proceed` hands it to ssh2. */
   onInit(payload: Buffer, proceed: (payload: Buffer) => unknown): unknown {
     const protocol = this.#protocol
-    const client = readProposal(payload)
-    const mismatch = findMismatch(client, this.#ours)
+    const theirs = readProposal(payload)
+    const mismatch = this.#isClient ? findMismatch(this.#ours, theirs) : findMismatch(theirs, this.#ours)
     if (mismatch !== undefined) {
       const text = `no matching ${mismatch.category}; the client offered ${mismatch.client.join(',')}`
       this.#owner.disconnect(text.slice(0, 1024), DisconnectReason.KEY_EXCHANGE_FAILED, {
@@ -65,11 +67,12 @@ export class KeyExchanges {
     }
     const result = proceed(payload)
     if (this.#owner.ended || protocol._kex === undefined) return result
-    protocol._skipNextInboundPacket = client.guessFollows && !guessedRight(client, this.#ours)
+    protocol._skipNextInboundPacket = theirs.guessFollows && !guessedRight(theirs, this.#ours)
     // ssh2's own EXT_INFO lacks a comma ("ecdsa-sha2-nistp521rsa-sha2-512"), so it is told that none is wanted.
-    this.#sendExtInfo ||= this.#keysAt === 0 && client.kex.includes('ext-info-c')
+    this.#sendExtInfo ||= !this.#isClient && this.#keysAt === 0 && theirs.kex.includes('ext-info-c')
     protocol._kex.remoteExtInfoEnabled = false
-    useCheapX25519(protocol._kex)
+    // A client has sent its half already.
+    if (!this.#isClient) useCheapX25519(protocol._kex)
     if (this.#keysAt !== 0) {
       // A later exchange brings its own listener, which goes on parsing with a freed cipher after a DISCONNECT.
       const decipher = protocol._decipher
@@ -96,9 +99,9 @@ export class KeyExchanges {
     )
   }
 
-  /** Starts an exchange where the keys were used for long enough; `now` on the monotonic clock. */
+  /** Starts an exchange where the keys were used for long enough; `now` on the monotonic clock. Servers do, for both. */
   renewIfDue(now: number): void {
-    if (this.#protocol._kexinit !== undefined) return
+    if (this.#isClient || this.#protocol._kexinit !== undefined) return
     if (this.#bytes >= this.#renewBytes || now - this.#keysAt >= RENEW_MS) this.#protocol.rekey()
   }
 }

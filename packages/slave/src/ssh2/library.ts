@@ -81,9 +81,18 @@ export interface Protocol {
   cleanup(): void
 }
 
-export interface ProtocolConfig {
+interface ServerRole {
   server: true
   hostKeys: Record<string, LibraryHostKey>
+}
+
+interface ClientRole {
+  server: false
+  /** False ends the connection. */
+  hostVerifier(hostKey: Buffer): boolean
+}
+
+export type ProtocolConfig = (ServerRole | ClientRole) & {
   ident: string
   offer: Offer
   onWrite(data: Buffer): void

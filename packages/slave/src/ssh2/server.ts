@@ -5,6 +5,7 @@ import type { Socket } from 'node:net'
 import { buildOffer } from './algorithms.ts'
 import { Connection } from './connection.ts'
 import { hostKeysByAlgorithm } from './host-key.ts'
+import { Login } from './login.ts'
 import { proposalOf } from './negotiation.ts'
 import type { SshConnection, SshConnectionHandlers, SshServer, SshServerOptions } from './ssh-server.ts'
 import type { TransportSettings } from './transport.ts'
@@ -28,7 +29,14 @@ export function createSshServer(options: SshServerOptions): SshServer {
   let settings = settingsFor(options.hostKeys)
   return {
     accept(socket: Socket, handlers: SshConnectionHandlers, head?: Buffer): SshConnection {
-      return new Connection(socket, handlers, settings, options.maxAuthTries ?? MAX_AUTH_TRIES, head)
+      const maxTries = options.maxAuthTries ?? MAX_AUTH_TRIES
+      return new Connection(
+        socket,
+        handlers,
+        settings,
+        (transport, onSuccess) => new Login(transport, handlers, maxTries, onSuccess),
+        head,
+      )
     },
     setHostKeys(privateKeyTexts: string[]): void {
       settings = settingsFor(privateKeyTexts)

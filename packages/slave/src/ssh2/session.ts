@@ -78,7 +78,7 @@ export class Session implements ChannelEnd {
   async #show(wantReply: boolean): Promise<void> {
     let view: ShellView | undefined
     try {
-      view = await this.#handlers.onShell()
+      view = await this.#handlers.onShell?.()
     } catch {
       view = undefined
     }

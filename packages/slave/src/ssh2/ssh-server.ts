@@ -36,11 +36,11 @@ export interface DirectRequest {
 
 /**
  * An `accept` channel stands on the connection until both sides closed it; `abandoned` instead of `opened`: the client left
- * meanwhile. `connectFailed`: allowed, but there is nobody at the other end now (RFC 4254 §5.1).
+ * meanwhile. `code`: an `OpenFailure` (RFC 4254 §5.1); missing: administratively prohibited.
  */
 export type DirectVerdict =
   | { outcome: 'accept'; opened(channel: SshChannel): void; abandoned(): void }
-  | { outcome: 'refuse'; text: string; connectFailed?: boolean }
+  | { outcome: 'refuse'; text: string; code?: number }
 
 /** What a session's shell shows; the engine deals with pty, Ctrl-C, Ctrl-D and EOF. */
 export interface ShellView {
@@ -62,8 +62,10 @@ export interface SshConnectionHandlers {
   /** True: it stood and is gone. */
   onCancelForward(request: ForwardRequest): Promise<boolean>
   onDirect(request: DirectRequest): Promise<DirectVerdict>
-  /** A `shell` request on a session; undefined refuses it. exec, subsystem and all else are refused by the engine. */
-  onShell(): Promise<ShellView | undefined>
+  /** A `shell` request on a session; undefined refuses it. exec, subsystem and all else are refused by the engine. Absent: no sessions. */
+  onShell?(): Promise<ShellView | undefined>
+  /** Another slave opens a visit; absent: no such channels here. */
+  onVisit?(payload: Buffer): Promise<DirectVerdict>
   /** An `exec` or `subsystem` request was refused. */
   onRefusedRequest?(type: 'exec' | 'subsystem'): void
   /** A session was opened (counts as a sign of life against the "nothing after login" limit). */
@@ -81,6 +83,7 @@ export interface SshEndError {
     | 'WINDOW_ABUSE'
     | 'BUFFER_LIMIT'
     | 'TOO_MANY_AUTH_TRIES'
+    | 'LOGIN_REFUSED'
     | 'DESTROYED'
   message: string
   /** NEGOTIATION_FAILED: what the client offered in the category that did not match. */

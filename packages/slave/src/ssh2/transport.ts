@@ -22,7 +22,7 @@ const MAX_RECEIVED_BEFORE_LOGIN = 512 * 1024
 /** How long the peer has to read our DISCONNECT and to close. */
 const LINGER_MS = 1000
 
-/** What every connection of a server has in common. */
+/** What every connection of a server, or each of a client, is made with. */
 export interface TransportSettings {
   hostKeys: Record<string, LibraryHostKey>
   offer: Offer
@@ -31,10 +31,14 @@ export interface TransportSettings {
   ident: string
   maxUnsentBytes: number
   rekeyBytes?: number
+  /** Makes it the client's end: does it talk to this host key (wire form)? `hostKeys` are of no use then. */
+  believes?(hostKey: Buffer): boolean
 }
 
 export interface TransportOwner {
   onIdent(software: string): void
+  /** The first key exchange is over. */
+  onKeys(): void
   /** A message that does not belong to the transport. Throwing `WireError` ends the connection. */
   onMessage(type: number, payload: Buffer): void
   /** What could not be sent for lack of room, or during a key exchange, can be sent now. */
@@ -77,9 +81,11 @@ export class Transport {
       mostUnsent: () => (this.loggedIn ? settings.maxUnsentBytes : MAX_UNSENT_BEFORE_LOGIN),
       onTooMuch: () => this.#tooMuchUnsent(),
     })
+    const { believes } = settings
     this.#protocol = new library.Protocol({
-      server: true,
-      hostKeys: settings.hostKeys,
+      ...(believes
+        ? { server: false, hostVerifier: (hostKey: Buffer) => believes(hostKey) }
+        : { server: true, hostKeys: settings.hostKeys }),
       ident: settings.ident,
       offer: settings.offer,
       onWrite: (data) => {
@@ -92,6 +98,7 @@ export class Transport {
         this.#queuedBytes = 0
         this.#exchanges.onKeys()
         if (this.loggedIn) process.nextTick(() => this.#onDrain())
+        else this.#owner.onKeys()
       },
       messageHandlers: { DISCONNECT: () => this.#over(undefined) },
     })
