@@ -1,6 +1,7 @@
 // Everything that can be set about a master. Flags, environment names, help and documentation follow from this record.
-import { option, SshoalError, type Values } from '@sshoal/shared'
+import { option, parseHostPort, SshoalError, type Option, type Values } from '@sshoal/shared'
 
+import { readHost } from './access/name.ts'
 import { parseRedisUrl, REDIS_FORMS } from './store/redis-address.ts'
 import { checkPrefix } from './store/redis-names.ts'
 
@@ -77,6 +78,14 @@ export const masterOptions = {
     minimum: 1_000,
     fallback: '24h',
   }),
+  gateHost: {
+    ...option.text({
+      describe:
+        'Public name of the gate, for the ssh configurations of users; without a port that of the slaves; default: a slave that is ready',
+      placeholder: 'HOST[:PORT]',
+    }),
+    read: (texts: string[]): GateHost => readGateHost(texts.at(-1) ?? ''),
+  } as Option<GateHost | undefined>,
   healthMemory: option.integer({
     describe: 'Megabytes of heap from which the detailed health is unhealthy',
     minimum: 1,
@@ -136,6 +145,21 @@ export const masterOptions = {
     values: ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
     fallback: 'info',
   }),
+}
+
+export interface GateHost {
+  host: string
+  port: number | undefined
+}
+
+function readGateHost(text: string): GateHost {
+  const hasPort = /^(\[[^\]]*\]|[^:]*):\d+$/.test(text)
+  const { host, port } = hasPort
+    ? parseHostPort(text)
+    : { host: text.replace(/^\[(.*)\]$/, '$1'), port: undefined }
+  if (port === 0 || (hasPort && text.startsWith(':')))
+    throw new SshoalError('INVALID_ADDRESS', `"${text}" is not the name of a gate: write HOST or HOST:PORT`)
+  return { host: readHost(host), port }
 }
 
 export type MasterSettings = Values<typeof masterOptions>

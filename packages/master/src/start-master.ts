@@ -10,6 +10,8 @@ import { createSecureContext, type Server as TlsServer } from 'node:tls'
 
 import { errorText, formatHostPort, isLoopback, SshoalError, type FixedPort, type Log } from '@sshoal/shared'
 
+import { createAccessMetrics } from './access/access-metrics.ts'
+import { makeAccess } from './access/access.ts'
 import { buildApi } from './api/build-api.ts'
 import { addressBehindProxies } from './api/proxy-address.ts'
 import type { ClusterFeed } from './cluster/feed/cluster-feed.ts'
@@ -135,6 +137,12 @@ async function start(
     feed,
     ask: (question) => answer(question),
     leases: (slave) => leases.grantsOf(slave),
+    gate: {
+      visit: (question, slave) => access.desk.visit(question, slave),
+      reach: (question, slave) => access.desk.reach(question, slave),
+      isPeer: (publicKey) => access.desk.isPeer(publicKey),
+      visited: (report, slave) => access.desk.visited(report, slave),
+    },
     fixedPorts: async (region) => fixedPortsOf(knownPorts, region, regionFallback),
     store,
     lastInvalidation: store.state === 'changed' ? 0 : await store.lastInvalidation(),
@@ -185,10 +193,29 @@ async function start(
   })
   undo.push(() => leases.close())
   leaseMetrics.watch(leases)
-  registry.onRemoved((project, device) => leases.revokeOf(project, device))
+  const accessMetrics = createAccessMetrics(metrics.registry)
+  const access = makeAccess({
+    store,
+    registry,
+    cluster,
+    slaves: { get: (id) => cluster.roster.slave(id), all: () => cluster.slaves() },
+    announce,
+    log,
+    gateHost: settings.gateHost,
+    staleLimitMs: settings.staleLimit,
+    now: () => Math.floor(feed.nowMicros() / 1_000),
+    countVisit: (outcome) => accessMetrics.asked.inc({ outcome }),
+    countReport: (what) => accessMetrics.reported.inc({ what }),
+  })
+  undo.push(() => access.close())
+  access.users.onRemoved(({ project, id }) => tokens.revokeOf(project, id))
+  registry.onRemoved(async (project, device, target) => {
+    await leases.revokeOf(project, device)
+    if (target) await access.targets.forget(target)
+  })
   events.subscribe((event) => leases.onEvent(event))
   await leases.start()
-  const answer = withLeases(leases, askHook)
+  const answer = access.withUsers(withLeases(leases, askHook))
   const health = new Health({
     limits: {
       memoryMB: settings.healthMemory,
@@ -202,6 +229,7 @@ async function start(
     cluster,
     registry,
     leases,
+    access,
     health,
     refused,
     tokens,
@@ -264,6 +292,7 @@ async function start(
     leases.close()
     health.close()
     cluster.close()
+    await access.close()
     await feed.close()
     await hook.close()
     await registry.close()

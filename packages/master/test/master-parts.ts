@@ -5,6 +5,8 @@ import { join } from 'node:path'
 
 import { silentLog } from '@sshoal/shared'
 
+import { makeAccess } from '../src/access/access.ts'
+import type { GateSlave } from '../src/access/carriers.ts'
 import { buildApi, type ApiConfig, type ApiDeps } from '../src/api/build-api.ts'
 import { Events } from '../src/events/events.ts'
 import { Health, type HealthLimits } from '../src/health.ts'
@@ -31,6 +33,7 @@ export interface PartsOptions extends RoomsOptions {
   config?: Partial<ApiConfig>
   https?: ApiDeps['https']
   health?: Partial<HealthLimits>
+  gateHost?: { host: string; port: number | undefined }
 }
 
 /** Store, registry and tokens, without REST. */
@@ -83,12 +86,32 @@ export async function startParts(options: PartsOptions = {}) {
     limits: { memoryMB: 4_096, delayMs: 10_000, queue: 1_000, ...options.health },
     queue: () => leases.backlog,
   })
-  registry.onRemoved((project, device) => leases.revokeOf(project, device))
+  const gateSlaves = new Map<string, GateSlave>()
+  const visitOutcomes: string[] = []
+  const access = makeAccess({
+    store,
+    registry,
+    cluster,
+    slaves: { get: (id) => gateSlaves.get(id), all: () => gateSlaves.values() },
+    announce: (type, data, scope) => events.publish(type, data, scope),
+    log,
+    gateHost: options.gateHost,
+    staleLimitMs: 3_600_000,
+    now: () => clock.now,
+    countVisit: (outcome) => visitOutcomes.push(outcome),
+    countReport: (what) => visitOutcomes.push(what),
+  })
+  access.users.onRemoved(({ project, id }) => tokens.revokeOf(project, id))
+  registry.onRemoved(async (project, device, target) => {
+    await leases.revokeOf(project, device)
+    if (target) await access.targets.forget(target)
+  })
   await leases.start()
   const api = await buildApi({
     cluster,
     registry,
     leases,
+    access,
     health,
     refused,
     tokens,
@@ -121,6 +144,9 @@ export async function startParts(options: PartsOptions = {}) {
     metrics,
     leases,
     leaseSlaves,
+    access,
+    gateSlaves,
+    visitOutcomes,
     clock,
     counted,
     api,
@@ -145,6 +171,7 @@ export async function startParts(options: PartsOptions = {}) {
     async close(): Promise<void> {
       await api.close()
       leases.close()
+      await access.close()
       health.close()
       events.close()
       await rooms.close()

@@ -3,6 +3,7 @@ import { SshoalError } from '@sshoal/shared'
 import type { FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 
+import type { Actor } from '../access/ledger.ts'
 import { ALL_PROJECTS, mayActAs, type Principal, type Role } from '../tokens/token.ts'
 import type { Tokens } from '../tokens/tokens.ts'
 import type { Api } from './schema.ts'
@@ -72,6 +73,12 @@ export function bearerOf(request: FastifyRequest): string | undefined {
 export function principalOf(request: FastifyRequest): Principal {
   if (!request.principal) throw new SshoalError('NO_ACCESS_RULE', 'a route for anyone asked who calls')
   return request.principal
+}
+
+/** Whom the audit names for a change. */
+export function actorOf(request: FastifyRequest): Actor {
+  const { tokenId, label } = principalOf(request)
+  return { token: tokenId, label }
 }
 
 /** For lists: undefined means all projects. Throws FORBIDDEN for a project that is not the caller's. */

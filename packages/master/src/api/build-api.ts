@@ -6,6 +6,7 @@ import type { Socket } from 'node:net'
 import { SshoalError, type Log } from '@sshoal/shared'
 import Fastify, { type FastifyReply } from 'fastify'
 
+import type { Access } from '../access/access.ts'
 import type { Cluster } from '../cluster/cluster.ts'
 import type { Events } from '../events/events.ts'
 import type { Health } from '../health.ts'
@@ -24,13 +25,18 @@ import { deviceRoutes } from './device-routes.ts'
 import { documentation } from './documentation.ts'
 import { answerError, ErrorBody } from './error-body.ts'
 import { eventRoutes } from './event-routes.ts'
+import { grantRoutes } from './grant-routes.ts'
 import { healthRoutes } from './health-routes.ts'
 import { leaseRoutes } from './lease-routes.ts'
 import { methodsByPath } from './method-not-allowed.ts'
 import { compileSchema, type Api, type TypeboxProvider } from './schema.ts'
+import { sshConfigRoutes } from './ssh-config-routes.ts'
 import { sshKeyGenRoutes } from './ssh-key-gen-routes.ts'
 import { storeRoutes } from './store-routes.ts'
+import { targetRoutes } from './target-routes.ts'
 import { tokenRoutes } from './token-routes.ts'
+import { userKeyRoutes } from './user-key-routes.ts'
+import { userRoutes } from './user-routes.ts'
 
 export interface ApiConfig {
   /** This master's id. */
@@ -51,6 +57,7 @@ export interface ApiDeps {
   cluster: Cluster
   registry: Registry
   leases: Leases
+  access: Access
   health: Health
   refused: RefusedKeys
   tokens: Tokens
@@ -114,6 +121,11 @@ export async function buildApi(deps: ApiDeps): Promise<Api> {
       storeRoutes,
       leaseRoutes,
       sshKeyGenRoutes,
+      userRoutes,
+      userKeyRoutes,
+      targetRoutes,
+      grantRoutes,
+      sshConfigRoutes,
       healthRoutes,
     ]
     // Each in a scope of its own: some change how bodies are read.

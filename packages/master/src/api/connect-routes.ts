@@ -1,12 +1,13 @@
 // `/connect`: where a device shall open its tunnel. The one route that a fleet calls all at once after an outage,
 // so it does nothing but count, choose and answer, and it answers what a busybox shell can read too.
-import { isLoopback, SshoalError } from '@sshoal/shared'
+import { SshoalError } from '@sshoal/shared'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Type, type Static } from 'typebox'
 
 import type { Slot } from '../cluster/cluster.ts'
 import { mayActAs, sameText } from '../tokens/token.ts'
 import { authenticate, bearerOf } from './access.ts'
+import { askedHost } from './asked-host.ts'
 import type { ApiDeps } from './build-api.ts'
 import { errors, textAnswer, type Api } from './schema.ts'
 import { SourceRate } from './source-rate.ts'
@@ -111,14 +112,6 @@ function bodyOf(slot: Slot, request: FastifyRequest): SlotBody {
     hostKeys: slot.hostKeys.map(({ algorithm, publicKey }) => `${algorithm} ${publicKey}`),
     expiresInMs: slot.expiresInMs,
   }
-}
-
-/** The name by which the asker reached this master; HTTP/1.0 has none, then the address it came to. */
-function askedHost(request: FastifyRequest): string {
-  const host = (request.hostname ?? '').replace(/^\[|\]$/g, '')
-  if (/^[A-Za-z0-9._:-]{1,255}$/.test(host)) return host
-  const local = request.socket.localAddress ?? ''
-  return local === '' || isLoopback(local) ? 'localhost' : local
 }
 
 function wantsText(request: FastifyRequest, format: 'json' | 'text' | undefined): boolean {

@@ -5,6 +5,7 @@ import { Type, type Static } from 'typebox'
 
 import type { LeaseSlave } from '../leases/lease-slaves.ts'
 import type { Lease, LeaseState } from '../leases/lease.ts'
+import { askedHost } from './asked-host.ts'
 
 export const LeaseBody = Type.Object({
   id: Type.String(),
@@ -110,12 +111,4 @@ export function requirePrivacy(request: FastifyRequest): void {
     'KEY_NEEDS_TLS',
     'a private key is given over https or on this machine alone; hand in a publicKey, use https, or name the proxy in between with --trust-proxy',
   )
-}
-
-/** The name by which the asker reached this master. */
-function askedHost(request: FastifyRequest): string {
-  const host = (request.hostname ?? '').replace(/^\[|\]$/g, '')
-  if (/^[A-Za-z0-9._:-]{1,255}$/.test(host)) return host
-  const local = request.socket.localAddress ?? ''
-  return local === '' || isLoopback(local) ? 'localhost' : local
 }

@@ -14,11 +14,12 @@ const TokenBody = Type.Object({
   role: RoleBody,
   project: Type.String({ description: '`*`: all.' }),
   label: Type.String(),
+  user: Type.Union([Type.String(), Type.Null()], { description: 'Of role user: the id of whose it is.' }),
   createdAt: Type.String(),
   expiresAt: Type.Union([Type.String(), Type.Null()]),
 })
 
-export async function tokenRoutes(api: Api, { tokens, log }: ApiDeps): Promise<void> {
+export async function tokenRoutes(api: Api, { tokens, access, log }: ApiDeps): Promise<void> {
   const config = { access: 'admin' } as const
   const tags = ['tokens']
 
@@ -47,6 +48,12 @@ export async function tokenRoutes(api: Api, { tokens, log }: ApiDeps): Promise<v
                 description: 'Default: the caller’s, or `default`; `*` for admin and slave tokens.',
               }),
             ),
+            user: Type.Optional(
+              Type.String({
+                maxLength: 255,
+                description: 'For role user: whose it is; the id, the login or the e-mail.',
+              }),
+            ),
             expiresAt: Type.Optional(
               Type.String({ maxLength: 60, description: 'RFC 3339; default: never.' }),
             ),
@@ -55,17 +62,27 @@ export async function tokenRoutes(api: Api, { tokens, log }: ApiDeps): Promise<v
         ),
         response: {
           201: Type.Object({ ...TokenBody.properties, token: Type.String({ description: 'The secret.' }) }),
-          ...errors(400, 401, 403, 503),
+          ...errors(400, 401, 403, 404, 503),
         },
       },
     },
     async (request, reply) => {
-      const { role, label, expiresAt } = request.body
+      const { role, label, expiresAt, user } = request.body
       const endsAt = expiresAt === undefined ? undefined : readTime(expiresAt)
+      const project = projectOf(request.body.project ?? request.query.project)
+      if ((role === 'user') !== (user !== undefined))
+        throw new SshoalError(
+          'INVALID_TOKEN_REQUEST',
+          role === 'user'
+            ? 'a token of role user is somebody’s: say whose in user'
+            : 'only role user takes user',
+        )
+      const owner = user === undefined ? undefined : (await access.users.get(project, user)).id
       const minted = await tokens.mint({
         role,
         label: label ?? role,
-        project: projectOf(request.body.project ?? request.query.project),
+        project,
+        ...(owner === undefined ? {} : { user: owner }),
         ...(endsAt === undefined ? {} : { expiresAt: endsAt }),
       })
       log.info(
@@ -132,12 +149,13 @@ function readTime(text: string): number {
   return ms
 }
 
-function viewToken({ id, role, project, label, createdAt, expiresAt }: Token) {
+function viewToken({ id, role, project, label, user, createdAt, expiresAt }: Token) {
   return {
     id,
     role,
     project,
     label,
+    user: user ?? null,
     createdAt: new Date(createdAt).toISOString(),
     expiresAt: expiresAt === undefined ? null : new Date(expiresAt).toISOString(),
   }

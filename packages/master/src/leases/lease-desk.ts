@@ -2,6 +2,7 @@
 // answered; what does not come to stand in the store is taken back from the slave.
 import { errorText, makeSshKeyPair, SshoalError } from '@sshoal/shared'
 
+import { DeviceTargets } from '../access/device-targets.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { Change, Store } from '../store/store.ts'
 import type { LeaseBook } from './lease-book.ts'
@@ -49,7 +50,7 @@ export class LeaseDesk {
     this.#deps = deps
     this.#book = book
     this.#hands = hands
-    this.#devices = new LeaseDevices(deps.registry, () => deps.now())
+    this.#devices = new LeaseDevices(deps.registry, new DeviceTargets(deps.store), () => deps.now())
     this.#placement = new LeasePlacement(deps.slaves, (slave) => book.countOf(slave))
   }
 
@@ -98,7 +99,7 @@ export class LeaseDesk {
       const lease: Lease = { ...draft, ...place }
       const changes: Change[] = [putLease(lease, 'absent')]
       if (old) changes.unshift({ type: 'remove', ref: refOf(old.lease), expect: old.version })
-      if (device.create) changes.unshift(device.create)
+      changes.unshift(...device.create)
       const outcome = await this.#commit(lease, changes, old?.lease)
       if (outcome === 'done') {
         this.#book.keep(lease)

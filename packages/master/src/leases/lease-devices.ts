@@ -1,6 +1,7 @@
 // Which device a lease is for: by id, or by MAC in any spelling. A MAC that nobody knows becomes a device without keys.
 import { SshoalError } from '@sshoal/shared'
 
+import type { DeviceTargets } from '../access/device-targets.ts'
 import { claimsOf, makeDevice } from '../registry/device.ts'
 import { parseMac, readMac } from '../registry/mac.ts'
 import type { Registry } from '../registry/registry.ts'
@@ -9,8 +10,8 @@ import type { Change } from '../store/store.ts'
 export interface LeaseDevice {
   id: string
   region: string | undefined
-  /** Undefined: it is there. */
-  create: Change | undefined
+  /** What makes it, and the target that it is; empty: it is there. */
+  create: Change[]
 }
 
 export interface DeviceName {
@@ -22,10 +23,12 @@ export interface DeviceName {
 
 export class LeaseDevices {
   readonly #registry: Pick<Registry, 'get'>
+  readonly #targets: Pick<DeviceTargets, 'joining'>
   readonly #now: () => number
 
-  constructor(registry: Pick<Registry, 'get'>, now: () => number) {
+  constructor(registry: Pick<Registry, 'get'>, targets: Pick<DeviceTargets, 'joining'>, now: () => number) {
     this.#registry = registry
+    this.#targets = targets
     this.#now = now
   }
 
@@ -47,7 +50,7 @@ export class LeaseDevices {
   async find(project: string, name: DeviceName): Promise<LeaseDevice> {
     const found =
       (await this.#registry.get(project, name.text)) ?? (await this.#registry.get(project, name.id))
-    if (found) return { id: found.id, region: found.region, create: undefined }
+    if (found) return { id: found.id, region: found.region, create: [] }
     const mac = readMac(name.id)
     if (mac === undefined)
       throw new SshoalError('UNKNOWN_DEVICE', `there is no device "${name.text.slice(0, 128)}" here`)
@@ -55,13 +58,16 @@ export class LeaseDevices {
     return {
       id: mac,
       region: undefined,
-      create: {
-        type: 'put',
-        ref: { kind: 'device', project, id: mac },
-        value: device,
-        claims: claimsOf(device),
-        expect: 'absent',
-      },
+      create: [
+        {
+          type: 'put',
+          ref: { kind: 'device', project, id: mac },
+          value: device,
+          claims: claimsOf(device),
+          expect: 'absent',
+        },
+        ...(await this.#targets.joining(project, mac, this.#now())),
+      ],
     }
   }
 }

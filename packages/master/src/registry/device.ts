@@ -91,9 +91,9 @@ export function makeKey(wanted: NewKey, now: number): DeviceKey {
   return { ...bareKey(key), ...(label === undefined ? {} : { label: label.slice(0, 255) }), addedAt: now }
 }
 
-export function checkKeyCount(device: Device): void {
-  if (device.keys.length > MAX_KEYS)
-    throw new SshoalError('TOO_MANY_KEYS', `a device has at most ${MAX_KEYS} keys; remove one first`)
+export function checkKeyCount({ keys }: { keys: readonly DeviceKey[] }, whose = 'a device'): void {
+  if (keys.length > MAX_KEYS)
+    throw new SshoalError('TOO_MANY_KEYS', `${whose} has at most ${MAX_KEYS} keys; remove one first`)
 }
 
 /** The OpenSSH line of a device's key, its label as the comment. */

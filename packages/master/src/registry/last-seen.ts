@@ -2,6 +2,7 @@
 // What is still waiting is read from memory; what a crash loses is at most that second.
 import { errorText, type Log } from '@sshoal/shared'
 
+import { DeviceTargets } from '../access/device-targets.ts'
 import type { Store } from '../store/store.ts'
 
 export interface Sighting {
@@ -11,6 +12,9 @@ export interface Sighting {
   where: string
   /** What happened, in words. */
   why: string
+  /** Where the slave was, and what the hook said of the device: so that it is known when the device is away. */
+  region?: string
+  details?: Record<string, unknown>
 }
 
 interface Pending {
@@ -22,9 +26,12 @@ interface Pending {
 }
 
 const FLUSH_EVERY_MS = 1_000
+/** Other devices may want the same name of a target. */
+const ATTEMPTS = 20
 
 export class LastSeen {
   readonly #store: Store
+  readonly #targets: DeviceTargets
   readonly #log: Log
   readonly #timer: NodeJS.Timeout
   #pending = new Map<string, Pending>()
@@ -33,6 +40,7 @@ export class LastSeen {
 
   constructor(store: Store, log: Log) {
     this.#store = store
+    this.#targets = new DeviceTargets(store)
     this.#log = log
     this.#timer = setInterval(() => void this.flush(), FLUSH_EVERY_MS)
     this.#timer.unref()
@@ -97,11 +105,26 @@ export class LastSeen {
   async #writeOne({ project, id, sighting, remember }: Pending): Promise<void> {
     const device = { kind: 'device', project, id }
     if (remember) {
-      const value = { id, project, source: 'hook', keys: [], createdAt: sighting?.at ?? Date.now() }
-      await this.#store.transact([{ type: 'put', ref: device, value, expect: 'absent' }])
+      const createdAt = sighting?.at ?? Date.now()
+      await this.#rememberOne(project, id, { id, project, source: 'hook', keys: [], createdAt })
     }
     // A device that was deleted meanwhile leaves no trace behind.
     if (sighting && (await this.#store.get(device)))
       await this.#store.transact([{ type: 'put', ref: { kind: 'seen', project, id }, value: sighting }])
+  }
+
+  /** One that is known stays as it is. */
+  async #rememberOne(
+    project: string,
+    id: string,
+    value: { createdAt: number; [field: string]: unknown },
+  ): Promise<void> {
+    const ref = { kind: 'device', project, id }
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      if (await this.#store.get(ref)) return
+      const target = await this.#targets.joining(project, id, value.createdAt)
+      const outcome = await this.#store.transact([{ type: 'put', ref, value, expect: 'absent' }, ...target])
+      if (outcome.done) return
+    }
   }
 }

@@ -3,6 +3,8 @@
 import { errorText, SshoalError, type Log } from '@sshoal/shared'
 import { LRUCache } from 'lru-cache'
 
+import { DeviceTargets } from '../access/device-targets.ts'
+import { TARGET, type Target } from '../access/target.ts'
 import type { Cluster } from '../cluster/cluster.ts'
 import { formatCursor, type Change, type RecordRef, type Store, type StoredRecord } from '../store/store.ts'
 import { busy, conflictError, hookDevice } from './conflict.ts'
@@ -60,19 +62,27 @@ export class Registry {
   readonly #deps: RegistryDeps
   readonly #now: () => number
   readonly #seen: LastSeen
+  readonly #targets: DeviceTargets
+  #removed: (project: string, id: string, target: Target | undefined) => Promise<void> = async () => {}
+  #changed: (before: Device, after: Device) => Promise<void> = async () => {}
   /** So that a login of a known device costs no write. */
-  #removed: (project: string, id: string) => Promise<void> = async () => {}
   readonly #remembered = new LRUCache<string, true>({ max: 50_000 })
 
   constructor(deps: RegistryDeps) {
     this.#deps = deps
     this.#now = deps.now ?? Date.now
     this.#seen = new LastSeen(deps.store, deps.log)
+    this.#targets = new DeviceTargets(deps.store)
   }
 
-  /** Hears of every device that was removed, before the remover does. */
-  onRemoved(listener: (project: string, id: string) => Promise<void>): void {
+  /** Hears of every device that was removed, with the target that it was, before the remover does. */
+  onRemoved(listener: (project: string, id: string, target: Target | undefined) => Promise<void>): void {
     this.#removed = listener
+  }
+
+  /** Hears of every device of which something else is said than before, before whoever said it does. */
+  onChanged(listener: (before: Device, after: Device) => Promise<void>): void {
+    this.#changed = listener
   }
 
   /** Throws DEVICE_EXISTS, HOOK_DEVICE, KEY_TAKEN, MAC_TAKEN, PORT_TAKEN, and what `makeDevice` throws. */
@@ -80,13 +90,17 @@ export class Registry {
     const device = makeDevice(project, wanted, this.#now())
     await this.#refuseLeased(device.keys)
     const ref = refOf(project, device.id)
-    const old = await this.#deps.store.get<Device>(ref)
-    // What a hook of earlier days left behind does not stand in the way of a registry that decides by itself.
-    const leftover = old?.value.source === 'hook' && this.#deps.authority === 'store'
-    if (old?.value.source === 'hook' && !leftover) throw hookDevice(device.id)
-    if (!(await this.#apply([put(device, leftover && old ? old.version : 'absent')]))) throw busy()
-    if (device.ports) this.#portsChanged()
-    return device
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const old = await this.#deps.store.get<Device>(ref)
+      // What a hook of earlier days left behind does not stand in the way of a registry that decides by itself.
+      const leftover = old?.value.source === 'hook' && this.#deps.authority === 'store'
+      if (old?.value.source === 'hook' && !leftover) throw hookDevice(device.id)
+      const target = await this.#targets.joining(project, device.id, this.#now())
+      if (!(await this.#apply([put(device, leftover && old ? old.version : 'absent'), ...target]))) continue
+      if (device.ports) this.#portsChanged()
+      return device
+    }
+    throw busy()
   }
 
   /** By id, or by MAC in any spelling. */
@@ -131,7 +145,9 @@ export class Registry {
   async change(project: string, id: string, settings: DeviceSettings): Promise<Device> {
     const { before, after } = await this.#update(project, id, (device) => changeDevice(device, settings))
     if (JSON.stringify(portsOf(before)) !== JSON.stringify(portsOf(after))) this.#portsChanged()
-    if (JSON.stringify(before) !== JSON.stringify(after)) await this.#invalidate(before.keys)
+    if (JSON.stringify(before) === JSON.stringify(after)) return after
+    await this.#invalidate(before.keys)
+    await this.#changed(before, after)
     return after
   }
 
@@ -140,14 +156,16 @@ export class Registry {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const found = await this.#editable(project, id, this.#deps.authority === 'store')
       const { ref, device, version } = found
+      const own = await this.#targets.of(ref.project, ref.id)
       const outcome = await this.#deps.store.transact([
         { type: 'remove', ref, expect: version },
         { type: 'remove', ref: { ...ref, kind: 'seen' } },
+        ...(await this.#targets.leaving(ref.project, ref.id)),
       ])
       if (!outcome.done) continue
       this.#remembered.delete(`${ref.project}\0${ref.id}`)
       if (device.ports) this.#portsChanged()
-      await this.#removed(ref.project, ref.id)
+      await this.#removed(ref.project, ref.id, own?.target)
       return this.#invalidate(device.keys)
     }
     throw busy()
@@ -269,6 +287,8 @@ export class Registry {
     if (outcome.done) return true
     const { conflict } = outcome
     if (conflict.reason === 'changed' || conflict.reason === 'missing') return false
+    // Another device was faster with this name of a target: there are more.
+    if (conflict.ref.kind === TARGET) return false
     throw conflictError(conflict)
   }
 

@@ -14,6 +14,8 @@ export interface Principal {
   /** `*`: all. */
   project: string
   label: string
+  /** Of role user: the id of the user whose it is. */
+  user?: string
   /** ms since 1970. */
   expiresAt?: number
 }
@@ -24,6 +26,8 @@ export interface Token {
   role: Role
   project: string
   label: string
+  /** Of role user: the id of the user whose it is. */
+  user?: string
   /** ms since 1970. */
   createdAt: number
   expiresAt?: number

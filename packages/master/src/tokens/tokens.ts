@@ -158,7 +158,8 @@ export class Tokens {
 
   /** All of a user who is gone. */
   async revokeOf(project: string, user: string): Promise<void> {
-    for (const token of await this.list(project)) if (token.user === user) await this.revoke(token.id, project)
+    for (const token of await this.list(project))
+      if (token.user === user) await this.revoke(token.id, project)
   }
 
   /** Whether a master has started on this store before. */

@@ -1,0 +1,86 @@
+// One line of the audit: a change, or a visit. Ids are made so that the store's ascending order is newest first.
+import { randomUUID } from 'node:crypto'
+
+import type { VisitReport } from '@sshoal/shared'
+
+import type { Change } from '../store/store.ts'
+
+/** What a line is about; by these it is found again. */
+export interface AuditAbout {
+  /** The login as it was then, and the id, which never is another's. */
+  user?: string
+  userId?: string
+  target?: string
+  pool?: string
+  gate?: string
+  grant?: string
+  fingerprint?: string
+}
+
+export interface AuditRecord extends AuditAbout {
+  id: string
+  project: string
+  /** ms since 1970. */
+  at: number
+  /** `visit`, or the type of the change's event. */
+  type: string
+  by?: { token: string; label: string }
+  before?: unknown
+  after?: unknown
+  visit?: AuditVisit
+}
+
+export interface AuditVisit {
+  id: string
+  slave: string
+  via?: string
+  remoteAddress: string
+  port: number
+  forward?: string
+  account?: string
+  ended?: VisitReport['ended']
+}
+
+export const AUDIT = 'audit'
+const LATEST = 9_999_999_999_999
+
+/** The ids of everything that was at `at` or earlier begin with this or stand behind it. */
+export function auditPlace(at: number): string {
+  return String(LATEST - Math.min(LATEST, Math.max(0, Math.trunc(at)))).padStart(13, '0')
+}
+
+export function putAudit(
+  entry: Omit<AuditRecord, 'id' | 'at' | 'visit'>,
+  at: number,
+): Extract<Change, { type: 'put' }> {
+  const id = `${auditPlace(at)}.${randomUUID().slice(0, 13)}`
+  const value: AuditRecord = { id, at, ...entry }
+  return { type: 'put', ref: { kind: AUDIT, project: entry.project, id }, value }
+}
+
+/** The same record at a visit's begin and at its end. */
+export function visitAudit(report: VisitReport, slave: string): AuditRecord {
+  const { id, project, user, login, fingerprint, target, grant, startedAt } = report
+  const { via, remoteAddress, port, forward, account, ended } = report
+  return {
+    id: `${auditPlace(startedAt)}.v${id.slice(0, 64)}`,
+    project,
+    at: startedAt,
+    type: 'visit',
+    user: login,
+    userId: user,
+    target,
+    grant,
+    fingerprint,
+    visit: {
+      id,
+      slave,
+      ...(via === undefined ? {} : { via }),
+      remoteAddress,
+      port,
+      ...(forward === undefined ? {} : { forward }),
+      ...(account === undefined ? {} : { account }),
+      ...(ended === undefined ? {} : { ended }),
+    },
+  }
+}

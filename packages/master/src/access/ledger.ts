@@ -1,0 +1,76 @@
+// Every change of people, pools, targets, gates and grants goes through here: it is written together with its line in the
+// audit, or not at all, and then told as an event. Knows what a change is, not what it means.
+import { SshoalError } from '@sshoal/shared'
+
+import type { Change, Conflict, Store } from '../store/store.ts'
+import { putAudit, type AuditAbout } from './audit-record.ts'
+
+/** Whose token asked for it. */
+export interface Actor {
+  token: string
+  label: string
+}
+
+export interface Entry extends AuditAbout {
+  project: string
+  /** `user.created`, `grant.removed`, … */
+  type: string
+  by: Actor
+  before?: unknown
+  after?: unknown
+}
+
+export interface Plan<T> {
+  changes: Change[]
+  entries: Entry[]
+  result: T
+  /** What a conflict means; undefined: somebody came between, plan again. */
+  refuse?: (conflict: Conflict) => SshoalError | undefined
+}
+
+export interface LedgerDeps {
+  store: Store
+  /** To the listeners of every master. */
+  announce(type: string, data: object, scope?: { project?: string }): void
+  /** ms since 1970. */
+  now(): number
+}
+
+const ATTEMPTS = 20
+
+export class Ledger {
+  readonly #deps: LedgerDeps
+
+  constructor(deps: LedgerDeps) {
+    this.#deps = deps
+  }
+
+  get store(): Store {
+    return this.#deps.store
+  }
+
+  now(): number {
+    return this.#deps.now()
+  }
+
+  /** Plans and writes until nobody else came between. Rejects with what `plan` or `refuse` say, or with BUSY. */
+  async change<T>(plan: () => Promise<Plan<T>>): Promise<T> {
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const { changes, entries, result, refuse } = await plan()
+      if (changes.length === 0) return result
+      const now = this.now()
+      const outcome = await this.store.transact([...changes, ...entries.map((entry) => putAudit(entry, now))])
+      if (outcome.done) {
+        for (const entry of entries) this.#tell(entry)
+        return result
+      }
+      const error = refuse?.(outcome.conflict)
+      if (error) throw error
+    }
+    throw new SshoalError('BUSY', 'this is being changed by many at once; try again')
+  }
+
+  #tell({ project, type, by, before: _before, after: _after, ...about }: Entry): void {
+    this.#deps.announce(type, { ...about, by: by.label }, { project })
+  }
+}
