@@ -38,10 +38,21 @@ export function removeVerb({ noun, operand, route }: Kind<never>, loss: string):
       const [id = ''] = operands
       const session = new Session(values, context)
       await session.confirm(`Remove ${noun} ${id} ${loss}?`, values.yes)
-      const answer = await session.rest.call(`${route}/${segment(id)}`, { method: 'DELETE' })
-      return session.print(answer, () => `${noun} ${id} removed\n`)
+      const path = `${route}/${segment(id)}`
+      const answer = await session.rest.call<Cut | undefined>(path, { method: 'DELETE' })
+      return session.print(answer, () => `${noun} ${id} removed${cutText(answer)}\n`)
     },
   })
+}
+
+/** What a change says that it ended. */
+export interface Cut {
+  cut?: number
+}
+
+/** `, 2 cut`; nothing where nothing was. */
+export function cutText(answer: Cut | undefined): string {
+  return answer?.cut ? `, ${answer.cut} cut` : ''
 }
 
 export function limitOption(nouns: string) {

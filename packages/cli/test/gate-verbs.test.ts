@@ -78,6 +78,12 @@ describe('sshoal user and key', () => {
     expect(await ask([...words, '--yes'], undefined)).toMatchObject({ code: 0 })
   })
 
+  test('what was cut is said', async () => {
+    const { out } = await ask(['key', 'rm', 'ann', PRINT, '--yes'], { cut: 2 })
+    expect(out).toBe('key removed from ann, 2 cut\n')
+    expect((await ask(['pool', 'rm', 'p', '--yes'], { cut: 0 })).out).toBe('pool p removed\n')
+  })
+
   test('key add and set name the key by label; a bad key asks nobody', async () => {
     const added = await ask(['key', 'add', 'ann', KEY, '--label', 'laptop'], ann)
     expect(added.asked).toEqual([{ call: 'POST /users/ann/keys', json: { key: KEY, label: 'laptop' } }])

@@ -1,8 +1,9 @@
 // `sshoal key`: the keys with which a person logs in at the gate; one per workstation, each with a label.
-import { option } from '@sshoal/shared'
+import { option, SshoalError } from '@sshoal/shared'
 
 import { clientOptions, confirmOptions } from '../client-options.ts'
 import { readPublicKey } from '../public-key-argument.ts'
+import { cutText, type Cut } from '../record-verbs.ts'
 import { segment, Session } from '../session.ts'
 import { relativeTime } from '../time-text.ts'
 import { verb, type Group } from '../verb.ts'
@@ -75,7 +76,9 @@ const set = verb({
   async run({ values, operands, context }) {
     const [user = '', fingerprint = ''] = operands
     const session = new Session(values, context)
-    const json = { label: values.label }
+    const { label } = values
+    if (label === undefined) throw new SshoalError('INVALID_VALUE', 'say --label')
+    const json = { label }
     const answer = await session.rest.call(keysOf(user, fingerprint), { method: 'PATCH', json })
     return session.print(answer, () => `key of ${user} changed\n`)
   },
@@ -90,8 +93,9 @@ const rm = verb({
     const [user = '', fingerprint = ''] = operands
     const session = new Session(values, context)
     await session.confirm(`Remove key ${fingerprint} of ${user} and cut its visits?`, values.yes)
-    const answer = await session.rest.call(keysOf(user, fingerprint), { method: 'DELETE' })
-    return session.print(answer, () => `key removed from ${user}\n`)
+    const path = keysOf(user, fingerprint)
+    const answer = await session.rest.call<Cut | undefined>(path, { method: 'DELETE' })
+    return session.print(answer, () => `key removed from ${user}${cutText(answer)}\n`)
   },
 })
 

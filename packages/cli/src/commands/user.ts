@@ -3,7 +3,17 @@ import { option } from '@sshoal/shared'
 
 import { clientOptions, confirmOptions } from '../client-options.ts'
 import { readPublicKey } from '../public-key-argument.ts'
-import { cleared, clearOption, given, limitOption, removeVerb, showVerb, type Kind } from '../record-verbs.ts'
+import {
+  cleared,
+  clearOption,
+  cutText,
+  given,
+  limitOption,
+  removeVerb,
+  showVerb,
+  type Cut,
+  type Kind,
+} from '../record-verbs.ts'
 import { segment, Session } from '../session.ts'
 import { formatFields } from '../table.ts'
 import { verb, type Group } from '../verb.ts'
@@ -109,10 +119,11 @@ const revoke = verb({
     const [id = ''] = operands
     const session = new Session(values, context)
     await session.confirm(`Refuse all keys of ${id} and cut their visits?`, values.yes)
-    const answer = await session.rest.call(`${users.route}/${segment(id)}/revoke`, { method: 'POST' })
+    const path = `${users.route}/${segment(id)}/revoke`
+    const answer = await session.rest.call<Cut | undefined>(path, { method: 'POST' })
     return session.print(
       answer,
-      () => `all keys of ${id} removed; add a new one with \`sshoal key add ${id}\`\n`,
+      () => `all keys of ${id} removed${cutText(answer)}; add a new one with \`sshoal key add ${id}\`\n`,
     )
   },
 })
