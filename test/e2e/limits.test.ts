@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import ssh2 from 'ssh2'
 import { beforeAll, describe, expect, test } from 'vitest'
 
+import { kexDhInit, kexGroup18Init, kexInit } from '../../packages/slave/test/ssh2/fixture.ts'
 import {
   atEnd,
   eventually,
@@ -161,6 +162,39 @@ describe('a stranger', () => {
     expect(ms).toBeLessThan(1_000)
     client.end()
     for (const socket of crowd) socket.destroy()
+  })
+
+  /** 1,000 connections that make the slave compute; it costs this machine nothing else, all is ready beforehand. */
+  async function exchangeKeys(method: string, half: Buffer) {
+    const sockets = await Promise.all(Array.from({ length: 1_000 }, () => reach(usual, '127.0.0.5')))
+    const exchange = Buffer.concat([Buffer.from('SSH-2.0-stranger\r\n'), kexInit([method]), half])
+    let answers = 0
+    for (const socket of sockets) {
+      let bytes = 0
+      socket.on('data', (data: Buffer) => {
+        // More than the identification and the KEXINIT: the slave's half with its signature.
+        if (bytes < 1_200 && (bytes += data.length) >= 1_200) answers++
+      })
+      socket.write(exchange)
+    }
+    return { answers: () => answers, end: () => sockets.forEach((socket) => socket.destroy()) }
+  }
+
+  test('nor do 1,000 whole key exchanges at once', async () => {
+    const crowd = await exchangeKeys('curve25519-sha256', kexDhInit())
+    const { client, ms } = await logIn(usual, 'elsewhere', '127.0.0.6')
+    expect(ms).toBeLessThan(1_000)
+    client.end()
+    crowd.end()
+  })
+
+  test('nor 1,000 of the dearest there are, which take a processor for half a minute', async () => {
+    const crowd = await exchangeKeys('diffie-hellman-group18-sha512', kexGroup18Init())
+    const { client } = await logIn(usual, 'elsewhere', '127.0.0.6')
+    // Two for each of the device's steps, not the hundreds that came before it.
+    expect(crowd.answers()).toBeLessThan(60)
+    client.end()
+    crowd.end()
   })
 })
 

@@ -36,7 +36,7 @@ import { Ports } from './ports.ts'
 import { Reception } from './reception.ts'
 import type { SlaveParts } from './slave-parts.ts'
 import { startSshListeners } from './ssh-listeners.ts'
-import { createSshServer, cryptoInUse, signWithHostKey } from './ssh2/index.ts'
+import { createSshServer, cryptoInUse, FairTurns, signWithHostKey } from './ssh2/index.ts'
 import { Waiting } from './startups.ts'
 import { startStatusServer, type StatusServer } from './status-server.ts'
 import { Tunnels } from './tunnels.ts'
@@ -87,11 +87,13 @@ export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Prom
   const startedAt = performance.now()
   const instance = randomUUID()
 
+  const turns = new FairTurns()
   const ssh = createSshServer({
     hostKeys: hostKeys.privateKeys,
     algorithms: settings.algorithms,
     software: `sshoal_${version}`,
     maxAuthTries: settings.maxAuthTries,
+    turns,
   })
   const connections = new Connections(metrics)
   const listeners = await startSshListeners(settings.sshListen)
@@ -299,10 +301,14 @@ export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Prom
     onCaller: (socket, caller, head) => {
       const connection = new ClientConnection(parts, caller)
       connections.came(connection)
+      turns.belongs(socket, caller.source)
       connection.ssh = ssh.accept(socket, connection, head)
     },
   })
-  listeners.take((socket) => reception.receive(socket))
+  listeners.take((socket) => {
+    turns.arrived()
+    reception.receive(socket)
+  })
 
   let lastUsage = performance.eventLoopUtilization()
   const statusTimer = setInterval(() => {

@@ -4,6 +4,7 @@ import type { Socket } from 'node:net'
 
 import { buildOffer } from './algorithms.ts'
 import { Connection } from './connection.ts'
+import { FairTurns } from './fair-turns.ts'
 import { hostKeysByAlgorithm } from './host-key.ts'
 import { Login } from './login.ts'
 import { proposalOf } from './negotiation.ts'
@@ -14,6 +15,7 @@ const MAX_AUTH_TRIES = 6
 const MAX_UNSENT_BYTES = 8 * 1024 * 1024
 
 export function createSshServer(options: SshServerOptions): SshServer {
+  const turns = new FairTurns()
   const settingsFor = (privateKeyTexts: string[]): TransportSettings => {
     const hostKeys = hostKeysByAlgorithm(privateKeyTexts)
     const offer = buildOffer(options.algorithms, Object.keys(hostKeys))
@@ -22,6 +24,7 @@ export function createSshServer(options: SshServerOptions): SshServer {
       offer,
       proposal: proposalOf(offer),
       ident: options.software,
+      turns: options.turns ?? turns,
       maxUnsentBytes: options.maxUnsentBytes ?? MAX_UNSENT_BYTES,
       ...(options.rekeyBytes !== undefined && { rekeyBytes: options.rekeyBytes }),
     }

@@ -2,6 +2,8 @@
 // devices, tunnels, masters or hooks. Every promise a handler returns is awaited in the order of the requests (RFC 4254 §4).
 import type { Socket } from 'node:net'
 
+import type { FairTurns } from './fair-turns.ts'
+
 /** One offered public key: a probe (`verified: false`) or a signature that was checked (`verified: true`). RFC 4252 §7. */
 export interface KeyOffer {
   username: string
@@ -136,6 +138,8 @@ export interface SshServerOptions {
   maxUnsentBytes?: number
   /** Bytes in both directions after which the server exchanges keys again. Default 1 GiB. */
   rekeyBytes?: number
+  /** In which clients that are not logged in yet are served; whoever listens tells it of arrivals and their sources. */
+  turns?: FairTurns
 }
 
 export interface SshServer {

@@ -6,6 +6,7 @@ import type { Socket } from 'node:net'
 
 import { WireError, message } from '@sshoal/shared/ssh-wire'
 
+import type { FairTurns } from './fair-turns.ts'
 import { KeyExchanges } from './key-exchanges.ts'
 import { library } from './library.ts'
 import type { LibraryHostKey, Offer, Protocol } from './library.ts'
@@ -29,6 +30,8 @@ export interface TransportSettings {
   /** The offer as a client would have to meet it. */
   proposal: Proposal
   ident: string
+  /** In which what a client sends before its login is worked off. */
+  turns?: FairTurns
   maxUnsentBytes: number
   rekeyBytes?: number
   /** Makes it the client's end: does it talk to this host key (wire form)? `hostKeys` are of no use then. */
@@ -59,6 +62,8 @@ export class Transport {
   #ended = false
   #outbox: Outbox
   #receivedBeforeLogin = 0
+  /** Read before the login, and not worked off yet. */
+  #unread: Buffer[] = []
   #identified = false
   #sharing = false
   #exchanges: KeyExchanges
@@ -196,13 +201,33 @@ export class Transport {
       this.#sharing = true
       readShared(this.socket, (shared) => this.#onData(this.#inPlace ? shared : Buffer.from(shared)))
     }
-    if (!this.loggedIn) {
-      this.#receivedBeforeLogin += chunk.length
-      if (this.#receivedBeforeLogin > MAX_RECEIVED_BEFORE_LOGIN) {
-        this.destroy({ code: 'BUFFER_LIMIT', message: 'too much data before the login' })
-        return
-      }
+    if (this.loggedIn && this.#unread.length === 0) this.#read(chunk)
+    else this.#readInTurn(chunk)
+  }
+
+  #readInTurn(chunk: Buffer): void {
+    const { turns } = this.#settings
+    this.#receivedBeforeLogin += chunk.length
+    const allowed =
+      this.#receivedBeforeLogin <= MAX_RECEIVED_BEFORE_LOGIN &&
+      (turns === undefined || turns.add(this.socket, chunk.length, () => this.#readNext()))
+    if (!allowed) {
+      this.destroy({ code: 'BUFFER_LIMIT', message: 'too much data before the login' })
+      return
     }
+    if (turns === undefined) return this.#read(chunk)
+    this.#unread.push(chunk)
+    this.socket.pause()
+  }
+
+  #readNext(): void {
+    const next = this.#unread.shift()
+    if (next === undefined || this.#ended) return
+    this.#read(next)
+    if (this.#unread.length === 0 && !this.#ended) this.socket.resume()
+  }
+
+  #read(chunk: Buffer): void {
     this.#exchanges.count(chunk.length)
     try {
       this.#protocol.parse(chunk, 0, chunk.length)

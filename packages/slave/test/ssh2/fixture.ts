@@ -1,8 +1,10 @@
 // One in-process server and ssh2's own client, or a client that speaks raw packets, against it.
+import { generateKeyPairSync, getDiffieHellman } from 'node:crypto'
 import { once } from 'node:events'
 import net from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 
+import { message, string } from '@sshoal/shared/ssh-wire'
 import ssh2 from 'ssh2'
 import type { Client, ConnectConfig } from 'ssh2'
 
@@ -133,6 +135,36 @@ export function packet(payload: Buffer): Buffer {
   head.writeUInt32BE(1 + payload.length + padding)
   head[4] = padding
   return Buffer.concat([head, payload, Buffer.alloc(padding)])
+}
+
+/** A client's KEXINIT that offers these. */
+export function kexInit(
+  kex: string[],
+  guess = false,
+  hostKeys = 'ssh-ed25519',
+  cipher = 'aes128-ctr',
+): Buffer {
+  const mac = 'hmac-sha2-256-etm@openssh.com'
+  const lists = [kex.join(','), hostKeys, cipher, cipher, mac, mac, 'none', 'none', '', '']
+  return packet(
+    Buffer.concat([
+      Buffer.of(20),
+      Buffer.alloc(16),
+      ...lists.map((list) => string(list)),
+      Buffer.of(guess ? 1 : 0, 0, 0, 0, 0),
+    ]),
+  )
+}
+
+/** A client's half of curve25519-sha256. */
+export function kexDhInit(): Buffer {
+  const { publicKey } = generateKeyPairSync('x25519')
+  return packet(message(30, Buffer.from(publicKey.export({ format: 'jwk' }).x!, 'base64url')))
+}
+
+/** A client's half of diffie-hellman-group18-sha512, the dearest that a server can be asked for. */
+export function kexGroup18Init(): Buffer {
+  return packet(message(30, getDiffieHellman('modp18').generateKeys()))
 }
 
 /** Sends a payload of our own making through a client's cipher. */

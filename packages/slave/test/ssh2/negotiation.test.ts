@@ -1,34 +1,15 @@
-import { generateKeyPairSync } from 'node:crypto'
 import { once } from 'node:events'
 import net from 'node:net'
 
-import { WireReader, message, string } from '@sshoal/shared/ssh-wire'
+import { WireReader } from '@sshoal/shared/ssh-wire'
 import ssh2 from 'ssh2'
 import { afterEach, describe, expect, it } from 'vitest'
 
-import { loginKey, packet, startServer } from './fixture.ts'
+import { kexDhInit, kexInit, loginKey, startServer } from './fixture.ts'
 import type { Fixture } from './fixture.ts'
 
 let fixture: Fixture
 afterEach(() => fixture?.close())
-
-function kexInit(kex: string[], guess: boolean, hostKeys = 'ssh-ed25519', cipher = 'aes128-ctr'): Buffer {
-  const mac = 'hmac-sha2-256-etm@openssh.com'
-  const lists = [kex.join(','), hostKeys, cipher, cipher, mac, mac, 'none', 'none', '', '']
-  return packet(
-    Buffer.concat([
-      Buffer.of(20),
-      Buffer.alloc(16),
-      ...lists.map((list) => string(list)),
-      Buffer.of(guess ? 1 : 0, 0, 0, 0, 0),
-    ]),
-  )
-}
-
-function kexDhInit(): Buffer {
-  const { publicKey } = generateKeyPairSync('x25519')
-  return packet(message(30, Buffer.from(publicKey.export({ format: 'jwk' }).x!, 'base64url')))
-}
 
 /** Types of the packets a server sends before its keys are in use, until `count` came. */
 async function packetTypes(socket: net.Socket, count: number): Promise<number[]> {
