@@ -3,6 +3,7 @@ import type { Contender, Running } from '../contender.ts'
 import { startDevices, type Devices } from '../devices.ts'
 import { cpuDuring } from '../process.ts'
 import { withContenders, type Bench, type Work } from '../work.ts'
+import { startFloor } from './floor.ts'
 
 async function round(bench: Bench, contender: Contender, server: Running, devices: Devices): Promise<void> {
   const groups = { server: server.pids, master: server.masterPids ?? [], load: [devices.pid] }
@@ -43,11 +44,22 @@ export const connect: Work = {
           await server.knows?.(0)
         }
       }
-      for (let n = 0; n < bench.rounds; n++)
+      const floors = [
+        ['Node, sockets alone', await startFloor('sockets')],
+        ['Node, and cryptography', await startFloor('cryptography')],
+      ] as const
+      for (let n = 0; n < bench.rounds; n++) {
         for (const [contender, server] of running) {
           const own = devices.get(contender)
           if (own) await round(bench, contender, server, own)
         }
+        for (const [name, floor] of floors)
+          bench.figures.add('connect', name, 'CPU per connect', 'ms', await floor.round())
+      }
+      for (const [name, floor] of floors) {
+        bench.say(`  ${name}: ${bench.figures.get('connect', name, 'CPU per connect')?.toFixed(2)} ms`)
+        await floor.stop()
+      }
       for (const [contender, own] of devices) {
         const ms = bench.figures.get('connect', contender.name, 'CPU per connect')
         bench.say(`  ${contender.name}: ${ms?.toFixed(2)} ms CPU per connect`)
