@@ -298,6 +298,8 @@ export const masterRequests = {
   invalidate: {
     question: Type.Object({
       number: Count,
+      /** Whose number it is: another store counts by itself, and its first number says nothing of missed ones. */
+      store: Type.Optional(Name),
       fingerprints: Type.Union([Type.Null(), Type.Array(Name, { maxItems: 10_000 })]),
     }),
     answer: Type.Object({ cut: Count }),

@@ -59,7 +59,7 @@ export async function storeRoutes(api: Api, { store, cluster, log }: ApiDeps): P
         tags,
         summary: 'Take the store that answers now as the right one, for all masters that knew the one before',
         description:
-          'Only after the store was lost or replaced. Devices and tokens are then what is in it; live tunnels stay.',
+          'Only after the store was lost or replaced. Devices and tokens are then what is in it. Live tunnels stay: whom it does not know is refused at the next login, and cut when a recheck or a change names the key.',
         response: { 200: Type.Object({ id: Type.String() }), ...errors(401, 403, 409, 503) },
       },
     },

@@ -101,8 +101,9 @@ export interface Cluster {
   /**
    * Drops cached answers about these keys (null: all) on every linked slave, has it ask again and cut what is now refused.
    * Resolves with the number of tunnels that were cut, when every linked slave answered or its deadline passed.
+   * `number`: what the store gave it together with the change that it follows; default: it is numbered now.
    */
-  invalidate(fingerprints: string[] | null): Promise<number>
+  invalidate(fingerprints: string[] | null, number?: number): Promise<number>
   /** Stops placing on the slave and moves its devices away over the time. Throws UNKNOWN_SLAVE. */
   drain(slave: string, overMs: number): Promise<{ tunnels: number }>
   /** Tells slaves which ports belong to whom; call after a device's `ports` changed. */

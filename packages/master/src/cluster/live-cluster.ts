@@ -61,6 +61,7 @@ export class LiveCluster implements Cluster {
   /** Reads what the other masters hold. */
   async start(): Promise<void> {
     await this.deps.feed.start(this.#others)
+    this.invalidator.watch()
   }
 
   slot(request: SlotRequest): Slot | undefined | Promise<Slot | undefined> {
@@ -143,8 +144,8 @@ export class LiveCluster implements Cluster {
     return (await askSlave(tunnel.slave, this.deps.feed, 'cut', question, REQUEST_DEADLINE_MS)).cut
   }
 
-  invalidate(fingerprints: string[] | null): Promise<number> {
-    return this.invalidator.invalidate(fingerprints)
+  invalidate(fingerprints: string[] | null, number?: number): Promise<number> {
+    return this.invalidator.invalidate(fingerprints, number)
   }
 
   async drain(id: string, overMs: number): Promise<{ tunnels: number }> {

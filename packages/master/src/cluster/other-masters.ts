@@ -40,7 +40,7 @@ export class OtherMasters implements FeedListener {
         return
       case 'invalidate':
         // Each master tells its own slaves; the one that was asked does not wait for the others.
-        return void invalidator.take(change.number, change.fingerprints)
+        return void invalidator.take(change)
       case 'fixedPorts':
         return this.#deps.fixedPortsChanged()
       case 'contested':

@@ -143,10 +143,15 @@ export class Registry {
 
   /** `null` takes a setting away. Throws as `create`, and UNKNOWN_DEVICE. */
   async change(project: string, id: string, settings: DeviceSettings): Promise<Device> {
-    const { before, after } = await this.#update(project, id, (device) => changeDevice(device, settings))
+    const { before, after, number } = await this.#update(
+      project,
+      id,
+      (device) => changeDevice(device, settings),
+      differ,
+    )
     if (JSON.stringify(portsOf(before)) !== JSON.stringify(portsOf(after))) this.#portsChanged()
-    if (JSON.stringify(before) === JSON.stringify(after)) return after
-    await this.#invalidate(before.keys)
+    if (!differ(before, after)) return after
+    await this.#invalidate(before.keys, number)
     await this.#changed(before, after)
     return after
   }
@@ -157,16 +162,19 @@ export class Registry {
       const found = await this.#editable(project, id, this.#deps.authority === 'store')
       const { ref, device, version } = found
       const own = await this.#targets.of(ref.project, ref.id)
-      const outcome = await this.#deps.store.transact([
-        { type: 'remove', ref, expect: version },
-        { type: 'remove', ref: { ...ref, kind: 'seen' } },
-        ...(await this.#targets.leaving(ref.project, ref.id)),
-      ])
+      const outcome = await this.#deps.store.transact(
+        [
+          { type: 'remove', ref, expect: version },
+          { type: 'remove', ref: { ...ref, kind: 'seen' } },
+          ...this.#targets.leaving(own),
+        ],
+        { numbered: device.keys.length > 0 },
+      )
       if (!outcome.done) continue
       this.#remembered.delete(`${ref.project}\0${ref.id}`)
       if (device.ports) this.#portsChanged()
       await this.#removed(ref.project, ref.id, own?.target)
-      return this.#invalidate(device.keys)
+      return this.#invalidate(device.keys, outcome.invalidation)
     }
     throw busy()
   }
@@ -190,13 +198,14 @@ export class Registry {
   /** Resolves with the number of tunnels that were cut. Throws UNKNOWN_DEVICE, HOOK_DEVICE, UNKNOWN_KEY. */
   async removeKey(project: string, id: string, fingerprint: string): Promise<number> {
     let removed: DeviceKey | undefined
-    await this.#update(project, id, (device) => {
+    const remove = (device: Device): Device => {
       removed = device.keys.find((key) => key.fingerprint === fingerprint)
       if (!removed)
         throw new SshoalError('UNKNOWN_KEY', `${device.id} has no key ${fingerprint.slice(0, 100)}`)
       return { ...device, keys: device.keys.filter((key) => key !== removed) }
-    })
-    return removed ? this.#invalidate([removed]) : 0
+    }
+    const { number } = await this.#update(project, id, remove, differ)
+    return removed ? this.#invalidate([removed], number) : 0
   }
 
   /** Every fixed port of every project. */
@@ -267,28 +276,31 @@ export class Registry {
     return { ref: refOf(project, found.id), device: found.value, version: found.version }
   }
 
-  /** Compare and set, until nobody else came between. */
+  /** Compare and set, until nobody else came between. `number`: of the invalidation, where `affects` says that one follows. */
   async #update(
     project: string,
     id: string,
     edit: (device: Device) => Device,
-  ): Promise<{ before: Device; after: Device }> {
+    affects: (before: Device, after: Device) => boolean = () => false,
+  ): Promise<{ before: Device; after: Device; number: number | undefined }> {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const { device, version } = await this.#editable(project, id)
       const after = edit(device)
-      if (await this.#apply([put(after, version)])) return { before: device, after }
+      const numbered = device.keys.length > 0 && affects(device, after)
+      const done = await this.#apply([put(after, version)], numbered)
+      if (done) return { before: device, after, number: done.number }
     }
     throw busy()
   }
 
-  /** False: somebody changed the record meanwhile. Throws what a conflict means. */
-  async #apply(changes: Change[]): Promise<boolean> {
-    const outcome = await this.#deps.store.transact(changes)
-    if (outcome.done) return true
+  /** Undefined: somebody changed the record meanwhile. Throws what a conflict means. */
+  async #apply(changes: Change[], numbered = false): Promise<{ number: number | undefined } | undefined> {
+    const outcome = await this.#deps.store.transact(changes, { numbered })
+    if (outcome.done) return { number: outcome.invalidation }
     const { conflict } = outcome
-    if (conflict.reason === 'changed' || conflict.reason === 'missing') return false
+    if (conflict.reason === 'changed' || conflict.reason === 'missing') return undefined
     // Another device was faster with this name of a target: there are more.
-    if (conflict.ref.kind === TARGET) return false
+    if (conflict.ref.kind === TARGET) return undefined
     throw conflictError(conflict)
   }
 
@@ -301,10 +313,12 @@ export class Registry {
         })
   }
 
-  async #invalidate(keys: DeviceKey[]): Promise<number> {
+  /** `number`: as the store gave it together with the change. */
+  async #invalidate(keys: DeviceKey[], number: number | undefined): Promise<number> {
     if (keys.length === 0) return 0
     try {
-      return await this.#deps.cluster.invalidate(keys.map(({ fingerprint }) => fingerprint))
+      const fingerprints = keys.map(({ fingerprint }) => fingerprint)
+      return await this.#deps.cluster.invalidate(fingerprints, number)
     } catch (error) {
       // The change itself is durable; slaves that missed the number empty their cache when they come back.
       this.#deps.log.error(
@@ -318,6 +332,10 @@ export class Registry {
   #portsChanged(): void {
     this.#deps.cluster.fixedPortsChanged()
   }
+}
+
+function differ(before: Device, after: Device): boolean {
+  return JSON.stringify(before) !== JSON.stringify(after)
 }
 
 function refOf(project: string, id: string): RecordRef {

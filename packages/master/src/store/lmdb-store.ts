@@ -163,7 +163,7 @@ class LmdbStore implements Store {
     })
   }
 
-  async transact(changes: Change[]): Promise<Outcome> {
+  async transact(changes: Change[], { numbered = false } = {}): Promise<Outcome> {
     return this.#write((): Outcome => {
       const plan = planChanges(changes, {
         record: (ref) => this.#records.get([ref.kind, ref.project, ref.id]),
@@ -181,16 +181,12 @@ class LmdbStore implements Store {
         else this.#claims.removeSync(key)
       }
       this.#meta.putSync('version', version)
-      return { done: true }
+      return numbered ? { done: true, invalidation: this.#number() } : { done: true }
     })
   }
 
   async nextInvalidation(): Promise<number> {
-    return this.#write(() => {
-      const next = Number(this.#meta.get('invalidation') ?? 0) + 1
-      this.#meta.putSync('invalidation', next)
-      return next
-    })
+    return this.#write(() => this.#number())
   }
 
   async lastInvalidation(): Promise<number> {
@@ -247,6 +243,12 @@ class LmdbStore implements Store {
   close(): Promise<void> {
     this.#closing ??= this.#root.close().then(() => this.#lock.release())
     return this.#closing
+  }
+
+  #number(): number {
+    const next = Number(this.#meta.get('invalidation') ?? 0) + 1
+    this.#meta.putSync('invalidation', next)
+    return next
   }
 
   #place(at: GetOptions = {}): StorePlace {

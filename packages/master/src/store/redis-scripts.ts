@@ -123,9 +123,10 @@ return {'ok', redis.call('HINCRBY', KEYS[1], 'invalidation', 1)}
 
 /**
  * The same decisions as transaction-plan.ts: first a plan over what is there, then, without a conflict, the writes.
- * KEYS meta, kinds, then records, order, claims of each kind. ARGV id, schema, deadline, number of kinds, their names, then
+ * KEYS meta, kinds, then records, order, claims of each kind. ARGV id, schema, deadline, 1 where an invalidation is
+ * numbered with it, number of kinds, their names, then
  * five for each change: number of its kind, put or remove, name, what is expected ('' for nothing), body.
- * Answers ok and whether anything was taken away, or the number of the change that must not be and why.
+ * Answers ok, whether anything was taken away and the invalidation's number; or the number of the change that must not be and why.
  */
 export const TRANSACT = redisScript(String.raw`${SAME_STORE}${IN_TIME}${RANGE}
 local function key(kind, which) return KEYS[2 + 3 * (kind - 1) + which] end
@@ -173,9 +174,9 @@ local function claimed(kind, name)
   return claim
 end
 
-local kinds = tonumber(ARGV[4])
+local kinds = tonumber(ARGV[5])
 local number = 0
-for at = 5 + kinds, #ARGV, 5 do
+for at = 6 + kinds, #ARGV, 5 do
   number = number + 1
   local kind, put, name, expect = tonumber(ARGV[at]), ARGV[at + 1] == 'put', ARGV[at + 2], ARGV[at + 3]
   local record = planned(kind, name)
@@ -209,7 +210,7 @@ for _, record in ipairs(order) do
     redis.call('HSET', key(record.kind, 1), record.name, string.format('%.0f', version) .. '\0' .. record.body)
     if not record.was then
       redis.call('ZADD', key(record.kind, 2), 0, record.name)
-      redis.call('SADD', KEYS[2], ARGV[4 + record.kind])
+      redis.call('SADD', KEYS[2], ARGV[5 + record.kind])
     end
   elseif record.was then
     taken = 1
@@ -226,7 +227,7 @@ for _, claim in ipairs(held) do
     if claim.holder then redis.call('ZADD', key(claim.kind, 3), 0, claim.name .. claim.holder) end
   end
 end
-return {'ok', taken}
+return {'ok', taken, ARGV[4] == '1' and redis.call('HINCRBY', KEYS[1], 'invalidation', 1) or 0}
 `)
 
 /**

@@ -172,7 +172,7 @@ class RedisStore implements Store {
     return { records: page, next: last ? formatCursor(last) : null }
   }
 
-  async transact(changes: Change[]): Promise<Outcome> {
+  async transact(changes: Change[], { numbered = false } = {}): Promise<Outcome> {
     const kinds = [...new Set(changes.map(({ ref }) => ref.kind))]
     const keys = [this.#names.kinds, ...kinds.flatMap((kind) => this.#names.all(kind))]
     const args = changes.flatMap((change) => [
@@ -182,12 +182,17 @@ class RedisStore implements Store {
       String(change.expect ?? ''),
       change.type === 'put' ? formatBody(change.ref.project, change.value, change.claims ?? []) : '',
     ])
-    const answer = await this.#dialogue.ask(scripts.TRANSACT, keys, [kinds.length, ...kinds, ...args], true)
+    const answer = await this.#dialogue.ask(
+      scripts.TRANSACT,
+      keys,
+      [numbered ? 1 : 0, kinds.length, ...kinds, ...args],
+      true,
+    )
     const [word, number, claimNumber, holder] = answer as [string, number, number, string]
     if (word !== 'ok')
       return { done: false, conflict: conflictOf(changes, word, number, claimNumber, holder) }
     if (number === 1) await this.#replication.wait(this.#dialogue.replicas)
-    return { done: true }
+    return numbered ? { done: true, invalidation: claimNumber } : { done: true }
   }
 
   async nextInvalidation(): Promise<number> {

@@ -35,7 +35,8 @@ export type Conflict =
   | { reason: 'exists' | 'missing' | 'changed'; ref: RecordRef }
   | { reason: 'taken'; ref: RecordRef; claim: Claim; by: RecordRef }
 
-export type Outcome = { done: true } | { done: false; conflict: Conflict }
+/** `invalidation`: its number, where one was asked for. */
+export type Outcome = { done: true; invalidation?: number } | { done: false; conflict: Conflict }
 
 export interface Scan {
   kind: string
@@ -107,8 +108,11 @@ export interface Store {
   claims(kind: string, index: string): Promise<{ value: string; ref: RecordRef }[]>
   /** Ordered by project, then id, each in byte order. Throws INVALID_CURSOR. */
   scan<T>(scan: Scan): Promise<Page<T>>
-  /** All or nothing; changes apply in their order, so a claim may move. Resolves when the result survives a power cut. */
-  transact(changes: Change[]): Promise<Outcome>
+  /**
+   * All or nothing; changes apply in their order, so a claim may move. Resolves when the result survives a power cut.
+   * `numbered`: an invalidation is numbered with them, so that no crash comes between what is removed and its number.
+   */
+  transact(changes: Change[], options?: { numbered?: boolean }): Promise<Outcome>
   /** Rises by one with every call, over restarts too. */
   nextInvalidation(): Promise<number>
   /** The number that `nextInvalidation` gave last; 0: none yet. */

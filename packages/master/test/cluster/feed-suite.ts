@@ -80,7 +80,7 @@ const everyChange: FeedChange[] = [
   { type: 'status', slave: 's', link: 'l', status: { load: 0, visits: 0, connections: 0 } },
   { type: 'gone', slave: 's', link: 'l', reason: 'bye' },
   { type: 'slots', slaves: ['s'] },
-  { type: 'invalidate', number: 1, fingerprints: null },
+  { type: 'invalidate', number: 1, store: 'store-1', fingerprints: null },
   { type: 'fixedPorts' },
   { type: 'contested', holder },
   { type: 'revoked', token: 't' },

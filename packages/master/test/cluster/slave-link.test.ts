@@ -530,9 +530,9 @@ describe('what a welcomed slave tells and is told', () => {
     )
     expect(cuts).toEqual([2, 2, 2])
     expect(first.asked).toEqual([
-      ['invalidate', { number: 8, fingerprints: ['SHA256:a'] }],
-      ['invalidate', { number: 9, fingerprints: null }],
-      ['invalidate', { number: 10, fingerprints: ['SHA256:b'] }],
+      ['invalidate', { number: 8, store: 'store-1', fingerprints: ['SHA256:a'] }],
+      ['invalidate', { number: 9, store: 'store-1', fingerprints: null }],
+      ['invalidate', { number: 10, store: 'store-1', fingerprints: ['SHA256:b'] }],
     ])
     expect(invalidate).toHaveBeenCalledTimes(3)
   })

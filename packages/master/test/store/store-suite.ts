@@ -276,6 +276,20 @@ export function describeStore(name: string, make: () => Promise<StoreFactory>): 
       expect(store.id).toBe('another-store')
     })
 
+    it('numbers an invalidation with the change that it is about, and not without it', async () => {
+      const before = await store.nextInvalidation()
+      const removal: Change[] = [{ type: 'remove', ref: ref('a'), expect: 'present' }]
+      expect(await store.transact(removal, { numbered: true })).toMatchObject({ done: false })
+      expect(await store.lastInvalidation()).toBe(before)
+      await store.transact([put('a', 1)])
+      expect(await store.transact(removal, { numbered: true })).toEqual({
+        done: true,
+        invalidation: before + 1,
+      })
+      expect(await store.lastInvalidation()).toBe(before + 1)
+      expect(await store.nextInvalidation()).toBe(before + 2)
+    })
+
     it('refuses what is no export, naming the line', async () => {
       const good = ['{"sshoal":"store","schema":1,"id":"x","version":9,"invalidation":0}']
       const record = (id: string, mac = id) =>

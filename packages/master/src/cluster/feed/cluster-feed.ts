@@ -1,8 +1,7 @@
 // How the masters of one cluster tell each other what their slaves tell them. Two implementations: alone (solo-feed.ts) and
 // over Redis (redis-feed.ts). A feed carries changes in the order of each slave's link, notices when it missed some, and
 // then hands over the whole again; what it carries is state, so hearing a thing twice changes nothing.
-import type { Hello, Holder, masterRequests, SlaveStatus, Tunnel } from '@sshoal/shared'
-import type { Static } from 'typebox'
+import type { Answers, Hello, Holder, masterRequests, Questions, SlaveStatus, Tunnel } from '@sshoal/shared'
 
 import type { Refused } from '../cluster-deps.ts'
 import type { MasterView } from '../cluster.ts'
@@ -34,7 +33,7 @@ export type SlaveChange =
 /** Changes that concern no single slave. */
 export type ClusterChange =
   | { type: 'slots'; slaves: string[] }
-  | { type: 'invalidate'; number: number; fingerprints: string[] | null }
+  | { type: 'invalidate'; number: number; store: string; fingerprints: string[] | null }
   | { type: 'fixedPorts' }
   | { type: 'contested'; holder: Holder }
   | { type: 'refused'; refusal: Refused }
@@ -77,8 +76,8 @@ export interface FeedListener {
 }
 
 export type SlaveRequest = keyof typeof masterRequests
-export type Question<T extends SlaveRequest> = Static<(typeof masterRequests)[T]['question']>
-export type Answer<T extends SlaveRequest> = Static<(typeof masterRequests)[T]['answer']>
+export type Question<T extends SlaveRequest> = Questions<typeof masterRequests>[T]
+export type Answer<T extends SlaveRequest> = Answers<typeof masterRequests>[T]
 
 /** What a choice among slaves needs to know; the feed knows the reservations. */
 export interface SlotCandidate {
