@@ -39,8 +39,13 @@ export function configFor({ config }: SshConfiguration, knownHosts: string): str
 }
 
 /** What the `Host` lines name: plain names, and patterns that begin with `*.`. */
-export function hostNames({ config }: SshConfiguration): string[] {
+function hostNames({ config }: SshConfiguration): string[] {
   return [...config.matchAll(/^Host (.*)$/gm)].flatMap(([, words = '']) => words.trim().split(/\s+/))
+}
+
+/** Gates, and forwards of targets, have dots in their names. */
+export function countTargets(configuration: SshConfiguration): number {
+  return [...configuration.config.matchAll(/^Host [^\s.]+(\s|$)/gm)].length
 }
 
 /** Is there a block for this name, in lower case? */

@@ -19,16 +19,19 @@ import { run, type Surroundings } from './command.ts'
 import { startRestPeer } from './rest-peer.ts'
 
 const answer = {
-  config: `Host sshoal-gate
+  config: `Host default.default.gate.sshoal
   HostName gate.example.com
   UserKnownHostsFile ~/.ssh/sshoal/known_hosts
 
 Host door-7 7b0e1a52-0000-4000-8000-000000000000
   HostName door-7
   UserKnownHostsFile ~/.ssh/sshoal/known_hosts
+
+Host web.door-7
+  ProxyJump default.default.gate.sshoal
 `,
-  knownHosts: 'sshoal-gate ssh-ed25519 AAAA\n',
-  gate: { name: 'sshoal-gate', host: 'gate.example.com', port: 22 },
+  knownHosts: 'default.default.gate.sshoal ssh-ed25519 AAAA\n',
+  gate: { name: 'default.default.gate.sshoal', host: 'gate.example.com', port: 22 },
 }
 
 function home(): string {
@@ -91,12 +94,15 @@ test('--uninstall leaves what was there before, and asks nobody', async () => {
 test('G033: --write names the folder, --identity the key, which need not even be there', async () => {
   const path = home()
   const words = ['ssh-config', '--write', 'gate', '--identity', '/home/ann/my key']
-  expect(await call(words, path)).toMatchObject({ code: 0 })
+  expect(await call(words, path)).toMatchObject({
+    code: 0,
+    out: `1 target in ${path}/gate/config: ssh -F ${path}/gate/config TARGET\n`,
+  })
   const config = readFileSync(join(path, 'gate/config'), 'utf8')
   expect(config).toContain(
-    'Host sshoal-gate\n  IdentityFile "/home/ann/my key"\n  IdentitiesOnly yes\n  HostName gate.example.com\n',
+    'Host default.default.gate.sshoal\n  IdentityFile "/home/ann/my key"\n  IdentitiesOnly yes\n  HostName gate.example.com\n',
   )
-  expect(config.match(/IdentityFile/g)).toHaveLength(2)
+  expect(config.match(/IdentityFile/g)).toHaveLength(3)
 })
 
 test('G038: a path that would be more than a path to ssh is refused, and nothing is written', async () => {
@@ -134,7 +140,7 @@ test('sshoal ssh runs ssh with files that are gone afterwards, and hands on all 
 
 test('a target without a block goes to the gate all the same, which says why not', async () => {
   const ran = await call(['ssh', 'door-8'], home())
-  expect(ran.attached[0]?.slice(3)).toEqual(['-J', 'sshoal-gate', 'door-8'])
+  expect(ran.attached[0]?.slice(3)).toEqual(['-J', 'default.default.gate.sshoal', 'door-8'])
   const uuid = await call(['ssh', '7B0E1A52-0000-4000-8000-000000000000'], home())
   expect(uuid.attached[0]).toHaveLength(4)
 })

@@ -5,7 +5,7 @@ import { option, SshoalError } from '@sshoal/shared'
 
 import { clientOptions } from '../client-options.ts'
 import { Session } from '../session.ts'
-import { fetchSshConfiguration, hostNames, sshConfigurationOptions } from '../ssh-configuration.ts'
+import { countTargets, fetchSshConfiguration, sshConfigurationOptions } from '../ssh-configuration.ts'
 import { installSshFiles, uninstallSshFiles, writeSshFiles } from '../ssh-installation.ts'
 import { verb } from '../verb.ts'
 
@@ -43,9 +43,9 @@ export const sshConfig = verb({
         ? installSshFiles(sshDirOf(env), configuration)
         : writeSshFiles(join(cwd, write), configuration)
     return session.print(configuration, () => {
-      const count = hostNames(configuration).length
+      const count = countTargets(configuration)
       const say = write === undefined ? 'ssh TARGET' : `ssh -F ${files.config} TARGET`
-      return `${files.config} has ${count} ${count === 1 ? 'name' : 'names'}: ${say}\n`
+      return `${count} ${count === 1 ? 'target' : 'targets'} in ${files.config}: ${say}\n`
     })
   },
 })
