@@ -3,7 +3,22 @@ import { defineConfig } from 'vitest/config'
 // `test/run` adds up both projects from a report of each; it names the file, so that `npm run check` stays as is.
 const report = process.env.TEST_REPORT
 
-// Two projects: `unit` runs in one process and needs nothing but npm; `e2e` drives real clients and servers.
+// Each of these has the machine to itself, because it measures memory, descriptors or time, or floods. All others wait
+// more than they compute and run three at a time, a new file too.
+const alone = ['descriptors', 'leak', 'lease-capacity', 'limits', 'limits-memory'].map(
+  (name) => `test/e2e/${name}.test.ts`,
+)
+
+const endToEnd = {
+  // The command under test is the production build: it starts in a third of the time.
+  globalSetup: ['test/kit/build.ts'],
+  testTimeout: 60_000,
+  hookTimeout: 60_000,
+  // Real clients on a shared machine: where nobody can look, one more try; the report says which needed it.
+  retry: process.env.CI === undefined ? 0 : 1,
+}
+
+// `unit` runs in one process and needs nothing but npm; `e2e` and then `e2e-alone` drive real clients and servers.
 export default defineConfig({
   test: {
     reporters: report === undefined ? ['default'] : ['default', ['json', { outputFile: report }]],
@@ -19,14 +34,21 @@ export default defineConfig({
       },
       {
         test: {
+          ...endToEnd,
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
-          // The command under test is the production build: it starts in a third of the time.
-          globalSetup: ['test/kit/build.ts'],
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
-          // Real clients on a shared machine: where nobody can look, one more try; the report says which needed it.
-          retry: process.env.CI === undefined ? 0 : 1,
+          exclude: alone,
+          maxWorkers: 3,
+          sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        test: {
+          ...endToEnd,
+          name: 'e2e-alone',
+          include: alone,
+          maxWorkers: 1,
+          sequence: { groupOrder: 2 },
         },
       },
     ],
