@@ -71,4 +71,12 @@ export {
   type SshPublicKey,
 } from './ssh-public-key.ts'
 export { makeSshKeyPair, openSshPrivateKey, type SshKeyPair } from './ssh-key-pair.ts'
-export { compileSpeech, Wire, type CompiledSpeech, type Speech, type WireOptions } from './wire.ts'
+export {
+  compileSpeech,
+  Wire,
+  type Answers,
+  type CompiledSpeech,
+  type Questions,
+  type Speech,
+  type WireOptions,
+} from './wire.ts'

@@ -30,6 +30,10 @@ export type RequestHandlers<C extends Catalogue> = {
   [K in keyof C]: (question: Static<C[K]['question']>) => Promise<Static<C[K]['answer']>>
 }
 
+/** What may be asked and what is answered, each type's schema looked up once: told per type, the compiler takes seconds. */
+export type Questions<C extends Catalogue> = { [K in keyof C]: Static<C[K]['question']> }
+export type Answers<C extends Catalogue> = { [K in keyof C]: Static<C[K]['answer']> }
+
 type Check = (value: unknown) => string | undefined
 
 /** The schemas of one side, compiled once. */
@@ -130,9 +134,9 @@ export class Wire<Out extends Speech, In extends Speech> {
   /** Rejects with LINK_LOST, LINK_DEADLINE or the code the other side answered; never waits longer than `deadlineMs`. */
   request<K extends keyof Out['requests'] & string>(
     type: K,
-    question: Static<Out['requests'][K]['question']>,
+    question: Questions<Out['requests']>[K],
     deadlineMs: number = REQUEST_DEADLINE_MS,
-  ): Promise<Static<Out['requests'][K]['answer']>> {
+  ): Promise<Answers<Out['requests']>[K]> {
     if (!this.open) return Promise.reject(new SshoalError('LINK_LOST', `${type}: there is no link`))
     const number = this.#nextRequest++
     return new Promise((resolve, reject) => {
