@@ -15,7 +15,10 @@ export interface Selector {
 export interface Pool {
   name: string
   title?: string | null
+  /** By hand, the first of them. */
   members: string[]
+  /** There are more. */
+  more?: boolean
   selector?: Selector | null
 }
 
@@ -28,8 +31,15 @@ const pools: Kind<Pool> = {
       ['pool', pool.name],
       ['title', pool.title],
       ['selector', selectorText(pool.selector)],
-      ['members', pool.members.length],
-    ]) + pool.members.map((member) => `  ${member}\n`).join(''),
+      ['members', membersText(pool)],
+    ]) +
+    pool.members.map((member) => `  ${member}\n`).join('') +
+    (pool.more ? `  … all of them: \`sshoal target ls --pool ${pool.name}\`\n` : ''),
+}
+
+/** Those by hand alone. */
+function membersText({ members, more }: Pool): string {
+  return `${members.length}${more ? '+' : ''}`
 }
 
 function selectorText(selector: Selector | null | undefined): string | undefined {
@@ -100,7 +110,7 @@ const ls = verb({
         [
           { header: 'pool', value: (pool) => pool.name },
           { header: 'title', value: (pool) => pool.title },
-          { header: 'members', value: (pool) => pool.members.length, right: true },
+          { header: 'members', value: membersText, right: true },
           { header: 'selector', value: (pool) => selectorText(pool.selector) },
         ],
         page.pools,
