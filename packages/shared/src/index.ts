@@ -62,6 +62,7 @@ export {
   WhoAnswer,
   WhoQuestion,
 } from './protocol.ts'
+export { readRelayedVisit, type RelayedVisit } from './relayed-visit.ts'
 export { errorText, SshoalError, type ErrorDetails } from './sshoal-error.ts'
 export {
   fingerprintOf,

@@ -165,6 +165,8 @@ export const option = {
   /** Anything else: `parse` reads the text, and throws SshoalError. */
   parsed: <T>(common: Common & { fallback: string; parse: (text: string) => T }): Option<T> =>
     single(common, 'TEXT', common.parse)(common.parse(common.fallback), common.fallback),
+  parsedOrNone: <T>(common: Common & { parse: (text: string) => T }): Option<T | undefined> =>
+    single(common, 'TEXT', common.parse)(undefined, undefined),
   cidrs: (common: Common): Option<string[]> =>
     many(common, 'CIDR', [], (text) => {
       AddressSet.check(text)

@@ -42,6 +42,8 @@ export class ClientConnection implements SshConnectionHandlers {
   /** Its source has one tunnel more (penalties.ts). */
   #counted = false
   #hadSession = false
+  /** One of the gate's: it holds no tunnel. */
+  #hasGateSocket = false
   #ending: Refusal | undefined
 
   constructor(parts: SlaveParts, caller: Caller) {
@@ -107,6 +109,14 @@ export class ClientConnection implements SshConnectionHandlers {
     this.parts.connections.ready(this)
     this.parts.waiting.leave(this.#caller.source)
     this.parts.penalties.loggedIn(this.#caller.source)
+    if (!this.device) {
+      this.#hasGateSocket = this.parts.gate.sockets.take()
+      if (!this.#hasGateSocket)
+        return this.refuse({
+          code: 'GATE_FULL',
+          reason: 'this slave has no room for more users; try another',
+        })
+    }
     this.#allowIdle()
     this.#watch()
     this.log.debug(
@@ -169,7 +179,8 @@ export class ClientConnection implements SshConnectionHandlers {
       fingerprint: this.fingerprint,
       remoteAddress: this.remoteAddress,
       visits: 0,
-      isHere: () => !this.ssh.socket.destroyed && !this.ssh.socket.writableEnded,
+      whyGone: () =>
+        this.ssh.socket.destroyed || this.ssh.socket.writableEnded ? 'the user disconnected' : undefined,
     }
     this.#visitor.user = user
     return this.#visitor
@@ -201,6 +212,7 @@ export class ClientConnection implements SshConnectionHandlers {
     clearTimeout(this.#timer)
     clearTimeout(this.#expiry)
     this.#unwatch?.()
+    if (this.#hasGateSocket) this.parts.gate.sockets.give()
     if (!this.authenticated) this.parts.waiting.leave(this.#caller.source)
     this.parts.connections.gone(this)
     if (this.#counted) this.parts.penalties.tunnelDown(this.#caller.source)

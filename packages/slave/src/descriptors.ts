@@ -29,6 +29,15 @@ export function socketsFor(limit: number): number {
   return limit === Infinity ? 2 * MOST : Math.max(2, limit - RESERVED)
 }
 
+/**
+ * Sockets that the gate may take (users, relays, hosts): what is left when all tunnels are there, at least half of what is
+ * kept free anyway.
+ */
+export function gateSocketsFor(limit: number, capacity: number): number {
+  if (limit === Infinity) return MOST
+  return Math.max(1, limit - RESERVED / 2 - Math.min(socketsFor(limit), 2 * capacity))
+}
+
 /** Tunnels that fit under the limit when each is bound (two sockets); at least 1. */
 export function capacityOf(limit: number): number {
   return Math.floor(socketsFor(limit) / 2)

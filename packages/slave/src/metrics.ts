@@ -16,6 +16,16 @@ export class SlaveMetrics {
     'Visits through the gate that were cut because they are not granted any more',
     ['reason'],
   )
+  readonly visitReportsDropped = this.#counter(
+    'sshoal_visit_reports_dropped_total',
+    'Reports of visits that did not fit while no master was linked',
+  )
+  readonly gateSockets = this.#gauge('sshoal_gate_sockets', 'Sockets of the gate: users, relays and hosts')
+  readonly relayConnections = this.#gauge(
+    'sshoal_relay_connections',
+    'Connections with the relays of other slaves',
+    ['direction'],
+  )
   readonly bytesToDevice = this.#counter(
     'sshoal_visit_bytes_to_device_total',
     'Bytes from visitors to devices, counted when a visit ends',

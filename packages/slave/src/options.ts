@@ -1,5 +1,5 @@
 // Every setting of a slave, in one place; flags, environment, help and documentation follow from it.
-import { option, type Values } from '@sshoal/shared'
+import { option, parseHostPort, type Values } from '@sshoal/shared'
 
 import { parseStartups } from './startups.ts'
 
@@ -47,6 +47,17 @@ export const slaveOptions = {
   forwardPorts: option.portRange({
     describe: 'ports given to bound forwards, both ends included',
     fallback: '20000-25000',
+  }),
+  relayListen: option.parsedOrNone({
+    describe:
+      'where other slaves hand visits over to this one; unset: nowhere, then only its own users reach its devices',
+    placeholder: '[HOST:]PORT',
+    parse: (text) => parseHostPort(/^\d+$/.test(text) ? `:${text}` : text),
+  }),
+  relayHost: option.text({
+    describe:
+      'host name or address that other slaves are told; unset: that of --relay-listen, or where the master sees this slave',
+    placeholder: 'HOST',
   }),
   region: option.text({ describe: 'region of this slave; unset: none', placeholder: 'NAME' }),
   hostKey: option.paths({

@@ -22,8 +22,7 @@ import { descriptorLimit, effectiveCapacity, socketsFor } from './descriptors.ts
 import { drainTunnels } from './drain.ts'
 import { EpochClock } from './epoch.ts'
 import { canListen } from './forward.ts'
-import { GateVisits } from './gate/gate-visits.ts'
-import { Gate } from './gate/gate.ts'
+import { startGate } from './gate/start-gate.ts'
 import { loadHostKeys } from './host-keys.ts'
 import { Identities } from './identities.ts'
 import { Keepalive } from './keepalive.ts'
@@ -88,10 +87,11 @@ export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Prom
   const instance = randomUUID()
 
   const turns = new FairTurns()
+  const software = `sshoal_${version}`
   const ssh = createSshServer({
     hostKeys: hostKeys.privateKeys,
     algorithms: settings.algorithms,
-    software: `sshoal_${version}`,
+    software,
     maxAuthTries: settings.maxAuthTries,
     turns,
   })
@@ -154,7 +154,7 @@ export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Prom
     capacity,
     sockets: socketsFor(descriptors),
     get gate() {
-      return gate
+      return gate.gate
     },
     identities,
     leases,
@@ -166,8 +166,12 @@ export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Prom
     penalties,
     waiting,
     log,
-    get link() {
-      return link
+    link: {
+      get linked() {
+        return link.linked
+      },
+      send: (type, body) => link.send(type, body),
+      request: (type, question, deadlineMs) => link.request(type, question, deadlineMs),
     },
     get draining() {
       return draining !== undefined
@@ -176,8 +180,24 @@ export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Prom
     admit,
   }
 
-  const visits = new GateVisits(parts)
-  const gate = new Gate(parts, visits)
+  const gate = await startGate({
+    id,
+    settings,
+    capacity,
+    tunnels,
+    keepalive,
+    metrics,
+    link: parts.link,
+    log,
+    descriptors,
+    hostKeys: hostKeys.privateKeys,
+    software,
+  }).catch((error: unknown) => {
+    listeners.close()
+    leases.close()
+    keepalive.close()
+    throw error
+  })
 
   async function admit(question: AdmitQuestion): Promise<AdmitAnswer> {
     try {
@@ -206,6 +226,7 @@ export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Prom
       draining: draining !== undefined,
       addresses: ownAddresses(),
       hostKeys: hostKeys.publicKeys,
+      ...gate.hello(),
       ...(invalidation ? { invalidation } : {}),
     }
   }
@@ -213,7 +234,7 @@ export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Prom
   /** What is remembered of these keys (null: all) is forgotten; who is here with them is asked about again. */
   async function recheck(fingerprints: string[] | null): Promise<number> {
     identities.invalidate(fingerprints)
-    const cut = await Promise.all([connections.recheck(fingerprints), visits.recheck(fingerprints)])
+    const cut = await Promise.all([connections.recheck(fingerprints), gate.recheck(fingerprints)])
     return cut[0] + cut[1]
   }
 
@@ -245,6 +266,7 @@ export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Prom
     onNotice: { fixedPorts: ({ fixedPorts }) => setFixedPorts(fixedPorts) },
     onWelcome: (welcome) => {
       epochs.set(welcome.nowMicros)
+      gate.welcomed()
       setFixedPorts(welcome.fixedPorts)
       if (welcome.leases) leases.replaceAll(welcome.leases)
       for (const { reason, epoch, ...holder } of welcome.lost) {
@@ -341,6 +363,7 @@ export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Prom
       })
     } catch (error) {
       listeners.close()
+      void gate.close()
       link.close('start failed')
       leases.close()
       clearInterval(statusTimer)
@@ -371,6 +394,7 @@ export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Prom
     if (tunnels.size > 0) await startDrain(drainMs)
     listeners.close()
     clearInterval(statusTimer)
+    await gate.close()
     link.close('the slave stops')
     for (const connection of connections.values())
       connection.end({ code: 'DRAINING', reason: 'this slave stops; ask the master for another' })
@@ -393,6 +417,7 @@ export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Prom
       readAccess()
       hostKeys = loadHostKeys(hostKeyFiles)
       ssh.setHostKeys(hostKeys.privateKeys)
+      gate.setHostKeys(hostKeys.privateKeys)
       log.info('host keys, token and authority read again')
       return Promise.resolve()
     },

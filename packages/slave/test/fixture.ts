@@ -227,10 +227,10 @@ export function wireTunnel(device: string, epoch = 1): Tunnel {
 }
 
 /** Waits until `fact` holds. */
-export function until(fact: () => boolean, timeout = 5_000): Promise<void> {
+export function until(fact: () => boolean | Promise<boolean>, timeout = 5_000): Promise<void> {
   return vi.waitFor(
-    () => {
-      if (!fact()) throw new Error(`not yet: ${fact.toString()}`)
+    async () => {
+      if (!(await fact())) throw new Error(`not yet: ${fact.toString()}`)
     },
     { timeout, interval: 5 },
   )

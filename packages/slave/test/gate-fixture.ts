@@ -94,6 +94,7 @@ export class GateWorld implements AsyncDisposable {
         flags: {
           master: [this.master.url],
           sshListen: ['127.0.0.1:0'],
+          statusListen: ['127.0.0.1:0'],
           data: [folder],
           id: [id],
           ...flags,

@@ -17,15 +17,15 @@ export interface VisitFacts {
   id?: string
   question: VisitQuestion
   login: string
-  /** Is the user still connected? For the reason of an end. */
-  userIsHere(): boolean
+  /** Why the side of the user is gone; undefined: it is there. For the reason of an end. */
+  whyGone(): string | undefined
 }
 
 export class GateVisit {
   readonly id: string
   readonly question: VisitQuestion
   readonly login: string
-  readonly #userIsHere: () => boolean
+  readonly #whyGone: () => string | undefined
   grant: VisitGrant | undefined
   /** Set by whoever ends it on purpose; what is told as the reason. */
   cutFor: string | undefined
@@ -40,7 +40,11 @@ export class GateVisit {
     this.id = facts.id ?? randomUUID()
     this.question = facts.question
     this.login = facts.login
-    this.#userIsHere = facts.userIsHere
+    this.#whyGone = facts.whyGone
+  }
+
+  whyGone(): string | undefined {
+    return this.#whyGone()
   }
 
   /** It stands: both ends are there. */
@@ -119,7 +123,7 @@ export class GateVisit {
   #reasonOf(end: VisitEnd): string {
     if (this.cutFor !== undefined) return this.cutFor
     if (end.reason === 'finished') return 'finished'
-    return this.#userIsHere() ? 'closed by one side' : 'the user disconnected'
+    return this.#whyGone() ?? 'closed by one side'
   }
 }
 

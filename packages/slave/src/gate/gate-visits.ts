@@ -5,6 +5,7 @@ import type { VisitAnswer } from '@sshoal/shared'
 import type { SlaveParts } from '../slave-parts.ts'
 import type { VisitEnd } from '../ssh2/index.ts'
 import type { GateVisit } from './gate-visit.ts'
+import type { VisitReports } from './visit-reports.ts'
 
 const ASK_DEADLINE_MS = 5_000
 /** Visits that are asked about at once when all are rechecked. */
@@ -14,12 +15,16 @@ const NOT_ABOUT_RIGHTS = new Set(['TARGET_OFFLINE', 'NO_CARRIER'])
 
 type Refused = Extract<VisitAnswer, { outcome: 'refused' }>
 
+export interface GateVisitsParts extends Pick<SlaveParts, 'id' | 'link' | 'metrics' | 'log'> {
+  reports: VisitReports
+}
+
 export class GateVisits {
-  readonly #parts: Pick<SlaveParts, 'link' | 'metrics' | 'log'>
+  readonly #parts: GateVisitsParts
   readonly #byKey = new Map<string, Set<GateVisit>>()
   #size = 0
 
-  constructor(parts: Pick<SlaveParts, 'link' | 'metrics' | 'log'>) {
+  constructor(parts: GateVisitsParts) {
     this.#parts = parts
   }
 
@@ -81,6 +86,10 @@ export class GateVisits {
     return cut
   }
 
+  cutAll(reason: string): void {
+    for (const same of this.#byKey.values()) for (const visit of same) visit.cut(reason)
+  }
+
   async #recheck(visit: GateVisit): Promise<boolean> {
     // One that is still being opened asks again by itself.
     if (!visit.live) return false
@@ -108,8 +117,10 @@ export class GateVisits {
     visit.cut(reason)
   }
 
+  /** Who carries a visit tells of it, and nobody else. */
   #tell(visit: GateVisit, end?: VisitEnd): void {
+    if (visit.grant?.carrier.slave !== this.#parts.id) return
     const report = visit.report(end)
-    if (report) this.#parts.link.send('visit', report)
+    if (report) this.#parts.reports.send(report)
   }
 }

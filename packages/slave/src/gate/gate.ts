@@ -1,15 +1,18 @@
 // The gate: lets users through to targets. Asks the master about every visit, opens the far end here or at the slave that
 // has it, joins both, and asks again whenever something changes. Nothing is remembered that would allow a visit.
-import type { UserRole } from '@sshoal/shared'
+import type { RelayedVisit, UserRole } from '@sshoal/shared'
 
 import { refusalText } from '../refusal.ts'
 import type { SlaveParts } from '../slave-parts.ts'
 import { OpenFailure, type DirectRequest, type DirectVerdict } from '../ssh2/index.ts'
 import { cleanText } from './clean-text.ts'
-import { notReached, type FarEnd, type Reached, type VisitRefusal } from './far-end.ts'
+import { notReached, type Reached, type VisitRefusal } from './far-end.ts'
+import type { GateSockets } from './gate-sockets.ts'
 import { cutRefusal, GateVisit } from './gate-visit.ts'
 import type { GateVisits } from './gate-visits.ts'
 import { reachDevice } from './reach-device.ts'
+import { reachRelay } from './reach-relay.ts'
+import type { RelayPool } from './relay-pool.ts'
 
 /** A device that moves is looked for again this long, and this often. */
 const MOVING_MS = 3_000
@@ -22,18 +25,26 @@ export interface Visitor {
   remoteAddress: string
   /** Visits of this connection, and those that are being opened. */
   visits: number
-  isHere(): boolean
+  /** Why it is gone; undefined: it is there. */
+  whyGone(): string | undefined
 }
 
-export type GateParts = Pick<SlaveParts, 'id' | 'settings' | 'tunnels' | 'metrics' | 'log' | 'link'>
+export interface GateParts extends Pick<SlaveParts, 'id' | 'settings' | 'tunnels' | 'metrics'> {
+  visits: GateVisits
+  relays: RelayPool
+  sockets: GateSockets
+}
 
 export class Gate {
   readonly #parts: GateParts
-  readonly #visits: GateVisits
 
-  constructor(parts: GateParts, visits: GateVisits) {
+  constructor(parts: GateParts) {
     this.#parts = parts
-    this.#visits = visits
+  }
+
+  /** Of users' connections too, which somebody else owns. */
+  get sockets(): GateSockets {
+    return this.#parts.sockets
   }
 
   /** A `direct-tcpip` of a user. Never rejects. */
@@ -52,31 +63,50 @@ export class Gate {
     const visit = new GateVisit({
       question: { project, user, fingerprint, remoteAddress, target, port },
       login,
-      userIsHere: () => visitor.isHere(),
+      whyGone: () => visitor.whyGone(),
     })
     visitor.visits++
-    this.#visits.add(visit)
-    const over = (): void => {
-      visitor.visits--
-      this.#visits.delete(visit)
-    }
-    const reached = await this.#find(visit)
-    if (reached.outcome === 'refused') {
-      over()
-      return this.#refuse(reached.refusal)
-    }
-    return this.#accept(visit, reached.far, over)
+    return this.#open(
+      visit,
+      () => this.#find(visit),
+      () => {
+        visitor.visits--
+      },
+    )
   }
 
-  #accept(visit: GateVisit, far: FarEnd, over: () => void): DirectVerdict {
+  /** A visit that another slave hands over. Asks for itself; what is not here is never handed on. */
+  carry({ id, login, question }: RelayedVisit, whyGone: () => string | undefined): Promise<DirectVerdict> {
+    const visit = new GateVisit({ id, login, question, whyGone })
+    return this.#open(
+      visit,
+      () => this.#once(visit),
+      () => {},
+    )
+  }
+
+  async #open(visit: GateVisit, find: () => Promise<Reached>, onOver: () => void): Promise<DirectVerdict> {
+    const { visits } = this.#parts
+    visits.add(visit)
+    const over = (): void => {
+      visits.delete(visit)
+      onOver()
+    }
+    const reached = await find()
+    if (reached.outcome === 'refused') {
+      visit.abandoned()
+      over()
+      return this.#refuse(reached.refusal, visit.question.via !== undefined)
+    }
+    const { far } = reached
     return {
       outcome: 'accept',
       opened: (channel) => {
         void visit.run(channel, far).then((end) => {
-          this.#visits.ended(visit, end)
+          visits.ended(visit, end)
           over()
         })
-        this.#visits.began(visit)
+        visits.began(visit)
       },
       abandoned: () => {
         far.destroy()
@@ -86,41 +116,53 @@ export class Gate {
     }
   }
 
-  #refuse({ code, reason, connectFailed, moved }: VisitRefusal): DirectVerdict {
+  #refuse({ code, reason, connectFailed, moved }: VisitRefusal, relayed = false): DirectVerdict {
     this.#parts.metrics.visitsRefused.inc({ reason: code.toLowerCase() })
+    const { MOVED, CONNECT_FAILED, ADMINISTRATIVELY_PROHIBITED } = OpenFailure
+    const failed = connectFailed || moved ? CONNECT_FAILED : ADMINISTRATIVELY_PROHIBITED
     return {
       outcome: 'refuse',
       text: cleanText(refusalText({ code, reason })),
-      ...(connectFailed || moved ? { code: OpenFailure.CONNECT_FAILED } : {}),
+      code: moved && relayed ? MOVED : failed,
     }
   }
 
-  /** Asks and reaches, again where the target moves or something changed meanwhile. */
+  /** Again, for a while, where the target is on the move. */
   async #find(visit: GateVisit): Promise<Reached> {
     const until = performance.now() + MOVING_MS
+    for (;;) {
+      const reached = await this.#once(visit)
+      const mayCome =
+        reached.outcome === 'refused' &&
+        reached.refusal.moved === true &&
+        performance.now() < until &&
+        visit.whyGone() === undefined
+      if (!mayCome) return reached
+      await new Promise((resolve) => setTimeout(resolve, MOVING_STEP_MS))
+    }
+  }
+
+  /** Asks and reaches, again where something changed meanwhile. */
+  async #once(visit: GateVisit): Promise<Reached> {
     for (;;) {
       const before = visit.invalidated
       const reached = await this.#reach(visit)
       const cut = cutRefusal(visit)
-      if (reached.outcome === 'reached') {
-        if (!cut && before === visit.invalidated) return reached
-        reached.far.destroy()
-      }
+      if (before === visit.invalidated && !cut) return reached
+      if (reached.outcome === 'reached') reached.far.destroy()
       if (cut) return notReached(cut)
-      if (reached.outcome === 'refused' && before === visit.invalidated) {
-        const mayCome = reached.refusal.moved === true && performance.now() < until
-        if (!mayCome) return reached
-        await new Promise((resolve) => setTimeout(resolve, MOVING_STEP_MS))
-      }
     }
   }
 
   async #reach(visit: GateVisit): Promise<Reached> {
-    const answer = await this.#visits.ask(visit)
+    const { id, visits, relays } = this.#parts
+    const answer = await visits.ask(visit)
     if (answer.outcome === 'refused') return notReached(answer)
     const { to, target, forward, carrier } = answer
-    if (carrier.slave !== this.#parts.id)
-      return notReached({ code: 'NO_CARRIER', reason: `${target} is on another slave` })
+    if (carrier.slave !== id) {
+      if (visit.question.via === undefined) return reachRelay(relays, id, visit, target, carrier)
+      return notReached({ code: 'TARGET_OFFLINE', reason: `${target} is elsewhere by now`, moved: true })
+    }
     if (to.kind === 'host') return notReached({ code: 'NO_CARRIER', reason: `${target} is a host` })
     return reachDevice(this.#parts, visit, { ...to, target, ...(forward === undefined ? {} : { forward }) })
   }

@@ -1,0 +1,93 @@
+// Puts the gate of a slave together and starts its relay: what start-slave.ts needs to know of it, and no more.
+import type { Hello } from '@sshoal/shared'
+
+import { gateSocketsFor } from '../descriptors.ts'
+import type { SlaveParts } from '../slave-parts.ts'
+import { GateSockets } from './gate-sockets.ts'
+import { GateVisits } from './gate-visits.ts'
+import { Gate } from './gate.ts'
+import { startRelayListener } from './relay-listener.ts'
+import { RelayPool } from './relay-pool.ts'
+import { VisitReports } from './visit-reports.ts'
+
+export interface GateOptions extends Pick<
+  SlaveParts,
+  'id' | 'settings' | 'capacity' | 'tunnels' | 'keepalive' | 'metrics' | 'link' | 'log'
+> {
+  /** The limit of open files. */
+  descriptors: number
+  /** As they are at start; the first one logs in at relays. */
+  hostKeys: string[]
+  software: string
+}
+
+export interface RunningGate {
+  gate: Gate
+  /** What the hello says of it. */
+  hello(): Pick<Hello, 'relay' | 'dials'>
+  /** A master is there. */
+  welcomed(): void
+  /** Asks again about visits and relays with these keys (null: all); resolves with how many visits were cut. */
+  recheck(fingerprints: readonly string[] | null): Promise<number>
+  setHostKeys(privateKeys: string[]): void
+  /** Cuts what is left; resolves when its ends have been told. */
+  close(): Promise<void>
+}
+
+/** Rejects with LISTEN_FAILED. */
+export async function startGate(options: GateOptions): Promise<RunningGate> {
+  const { settings, metrics, link, keepalive, log, software } = options
+  let { hostKeys } = options
+  const sockets = new GateSockets(gateSocketsFor(options.descriptors, options.capacity), metrics)
+  const reports = new VisitReports({ link, metrics })
+  const visits = new GateVisits({ id: options.id, link, metrics, log, reports })
+  const relays = new RelayPool({
+    self: options.id,
+    privateKey: () => hostKeys[0] ?? '',
+    software,
+    keepalive,
+    sockets,
+    metrics,
+    log,
+  })
+  const gate = new Gate({ ...options, visits, relays, sockets })
+  const listener = await startRelayListener({
+    settings,
+    hostKeys,
+    software,
+    keepalive,
+    sockets,
+    metrics,
+    link,
+    log,
+    carry: (visit, whyGone) => gate.carry(visit, whyGone),
+  })
+  const relayHost = settings.relayHost ?? specificHost(settings.relayListen?.host)
+  return {
+    gate,
+    hello: () =>
+      listener
+        ? { relay: { port: listener.port, ...(relayHost === undefined ? {} : { host: relayHost }) } }
+        : {},
+    welcomed: () => reports.flush(),
+    async recheck(fingerprints) {
+      void listener?.recheck(fingerprints)
+      return visits.recheck(fingerprints)
+    },
+    setHostKeys(privateKeys) {
+      hostKeys = privateKeys
+      listener?.setHostKeys(privateKeys)
+    },
+    async close() {
+      visits.cutAll('the slave stops')
+      listener?.close()
+      relays.close()
+      await new Promise((resolve) => setImmediate(resolve))
+    },
+  }
+}
+
+/** A wildcard is nowhere to connect to. */
+function specificHost(host: string | undefined): string | undefined {
+  return host === undefined || ['::', '0.0.0.0', ''].includes(host) ? undefined : host
+}
