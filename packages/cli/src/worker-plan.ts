@@ -7,8 +7,12 @@ export interface SharedSettings {
   sshListen: HostPort[]
   publicPort: number | undefined
   forwardPorts: PortRange
+  relayListen: HostPort | undefined
   statusListen: HostPort | undefined
 }
+
+/** Workers hand visits over to each other without being told to: nobody else can reach this, and any port will do. */
+const OWN_RELAY = '127.0.0.1:0'
 
 /** The flags of one worker that differ from the others', by option name, as a person would write them. */
 export type WorkerFlags = Record<string, string>
@@ -27,8 +31,14 @@ export function planWorkers(count: number, settings: SharedSettings, hostName: s
     }
     if (settings.publicPort !== undefined)
       flags.publicPort = String(shiftPort(settings.publicPort, index, '--public-port'))
+    if (settings.relayListen) flags.relayListen = shifted(settings.relayListen, index, '--relay-listen')
+    else if (count > 1) flags.relayListen = OWN_RELAY
     if (settings.statusListen) flags.statusListen = shifted(settings.statusListen, index, '--status-listen')
-    for (const address of [...(flags.sshListen ?? '').split(','), flags.statusListen ?? '']) {
+    for (const address of [
+      ...(flags.sshListen ?? '').split(','),
+      flags.relayListen ?? '',
+      flags.statusListen ?? '',
+    ]) {
       if (address === '' || address.endsWith(':0')) continue
       if (taken.has(address))
         throw invalid(

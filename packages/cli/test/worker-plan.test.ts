@@ -10,6 +10,7 @@ const settings = {
   sshListen: [{ host: '::', port: 2222 }],
   publicPort: undefined,
   forwardPorts: { first: 20_000, last: 20_009 },
+  relayListen: undefined,
   statusListen: undefined,
 }
 
@@ -50,6 +51,7 @@ describe('the plan of the workers', () => {
         sshListen: '[::]:2222',
         forwardPorts: '20000-20004',
         publicPort: '22',
+        relayListen: '127.0.0.1:0',
         statusListen: '127.0.0.1:9100',
       },
       {
@@ -57,9 +59,19 @@ describe('the plan of the workers', () => {
         sshListen: '[::]:2223',
         forwardPorts: '20005-20009',
         publicPort: '23',
+        relayListen: '127.0.0.1:0',
         statusListen: '127.0.0.1:9101',
       },
     ])
+  })
+
+  test('workers relay to each other on ports of their own, or where they are told to', () => {
+    const relays = (count: number, relayListen?: { host: string; port: number }) =>
+      planWorkers(count, { ...settings, relayListen }, 'box').map((flags) => flags.relayListen)
+    expect(relays(1)).toEqual([undefined])
+    expect(relays(2)).toEqual(['127.0.0.1:0', '127.0.0.1:0'])
+    expect(relays(2, { host: '10.0.0.5', port: 2300 })).toEqual(['10.0.0.5:2300', '10.0.0.5:2301'])
+    expect(() => relays(2, { host: '::', port: 2222 })).toThrow('would be needed twice')
   })
 
   test('keeps a given id, and leaves port 0 to the system', () => {
