@@ -19,11 +19,12 @@ import type { Work } from './work.ts'
 import { connect } from './works/connect.ts'
 import { idle } from './works/idle.ts'
 import { requests, trips } from './works/messages.ts'
+import { planeRedis } from './works/plane-redis.ts'
 import { plane } from './works/plane.ts'
 import { storm } from './works/storm.ts'
 import { visit, visits } from './works/visit.ts'
 
-const WORKS: Work[] = [connect, idle, storm, visit, visits, requests, trips, plane]
+const WORKS: Work[] = [connect, idle, storm, visit, visits, requests, trips, plane, planeRedis]
 
 const { values } = parseArgs({
   options: {

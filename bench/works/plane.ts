@@ -1,87 +1,17 @@
 // The control plane: one master, 500 simulated slaves, 10,000 to 1,000,000 tunnels.
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
-
 import { median } from '../figures.ts'
-import { benchFolder } from '../folders.ts'
-import { anonymousBytes, cpuDuring, memoryBytes, run, start, type Program } from '../process.ts'
-import { programs } from '../programs.ts'
+import { ask, ControlMaster, UNLIMITED, type Asked } from '../load/control-master.ts'
+import { anonymousBytes, cpuDuring, memoryBytes } from '../process.ts'
 import { startSimulatedSlaves } from '../simulated-slaves.ts'
-import { listening, sleep, until } from '../wait.ts'
-import { takePort, type Bench, type Work } from '../work.ts'
+import { sleep, until } from '../wait.ts'
+import type { Bench, Work } from '../work.ts'
 
 const SLAVES = 500
-
-interface Asked {
-  count: number
-  failed: number
-  seconds: number
-  p50: number
-  p99: number
-}
-
-async function ask(url: string, flags: string[]): Promise<Asked> {
-  return JSON.parse(await run(programs.visits, ['http', '-url', url, ...flags])) as Asked
-}
 
 function percentile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b)
   return sorted[Math.floor(share * (sorted.length - 1))] ?? NaN
 }
-
-class Master {
-  readonly url: string
-  readonly #data: string
-  readonly #port: number
-  readonly #bench: Bench
-  #program: Program | undefined
-
-  constructor(bench: Bench) {
-    this.#bench = bench
-    this.#port = takePort()
-    this.url = `http://127.0.0.1:${this.#port}`
-    this.#data = join(bench.folder, `plane-${this.#port}`)
-  }
-
-  get pid(): number {
-    return this.#program?.pid ?? 0
-  }
-
-  async start(flags: string[] = []): Promise<void> {
-    this.#program = start(
-      'node',
-      [
-        this.#bench.program,
-        ['master', '--listen', `127.0.0.1:${this.#port}`, '--data', this.#data, '--log-level', 'warn'],
-        ['--hook', join(benchFolder, 'hook.ts'), ...flags],
-      ].flat(),
-      { logFile: join(this.#bench.folder, 'plane.log') },
-    )
-    await listening(this.#port)
-  }
-
-  kill(): Promise<void> {
-    return this.#program?.stop('SIGKILL') ?? Promise.resolve()
-  }
-
-  token(name: 'admin' | 'slave'): string {
-    return readFileSync(join(this.#data, `${name}-token`), 'utf8').trim()
-  }
-
-  async tunnels(): Promise<number> {
-    const headers = { authorization: `Bearer ${this.token('admin')}` }
-    const answer = await fetch(`${this.url}/cluster`, { headers })
-    return ((await answer.json()) as { totals: { tunnels: number } }).totals.tunnels
-  }
-
-  /** p99 in ms since the last call. */
-  async loopDelay(): Promise<number> {
-    const text = await (await fetch(`${this.url}/metrics`)).text()
-    return Number(/^nodejs_eventloop_lag_p99_seconds(?:\{[^}]*\})? (\S+)/m.exec(text)?.[1] ?? NaN) * 1_000
-  }
-}
-
-const UNLIMITED = ['--connect-rate', '1000000', '--connect-burst', '10000000']
 
 export const plane: Work = {
   name: 'plane',
@@ -93,7 +23,7 @@ export const plane: Work = {
     const seconds = full ? 10 : 4
     const add = (metric: string, unit: string, value: number, work = 'plane'): void =>
       figures.add(work, 'sshoal', metric, unit, value)
-    const master = new Master(bench)
+    const master = new ControlMaster(bench)
     await master.start(UNLIMITED)
     const slaves = await startSimulatedSlaves()
     const load = (path: string, more: string[]): Promise<Asked> =>
@@ -174,7 +104,7 @@ export const plane: Work = {
 
 /** One source against the limits as they are shipped: a burst of 1,000, then 100 a second. */
 async function shippedLimits(bench: Bench): Promise<void> {
-  const master = new Master(bench)
+  const master = new ControlMaster(bench)
   await master.start()
   const slaves = await startSimulatedSlaves()
   const token = master.token('slave')

@@ -145,26 +145,28 @@ local chosen, held, number, i = {}, {}, 0, 5
 while i <= #ARGV do
   local wanted, count = tonumber(ARGV[i]), tonumber(ARGV[i+1])
   i = i + 2
-  local ids, tunnels, capacity = {}, {}, {}
+  local ids, tunnels, capacity, shares, counts = {}, {}, {}, {}, {}
   for c = 1, count do
     local id = ARGV[i]
     ids[c], tunnels[c], capacity[c] = id, tonumber(ARGV[i+1]), tonumber(ARGV[i+2])
     i = i + 3
-    if not held[id] then
-      redis.call('ZREMRANGEBYSCORE', P .. 'slots:' .. id, '-inf', now)
-      held[id] = redis.call('ZCARD', P .. 'slots:' .. id)
-    end
+    held[id] = held[id] or redis.call('ZCOUNT', P .. 'slots:' .. id, '(' .. now, '+inf')
+    counts[c] = held[id]
+    shares[c] = (tunnels[c] + held[id]) / capacity[c]
   end
   for n = 1, wanted do
-    local best, share
+    local best, share, few
     for c = 1, count do
-      local mine = (tunnels[c] + held[ids[c]]) / capacity[c]
-      if not best or mine < share or (mine == share and held[ids[c]] < held[ids[best]]) then best, share = c, mine end
+      local mine = shares[c]
+      if not best or mine < share or (mine == share and counts[c] < few) then best, share, few = c, mine, counts[c] end
     end
     local id = ids[best]
     held[id] = held[id] + 1
+    counts[best] = held[id]
+    shares[best] = (tunnels[best] + held[id]) / capacity[best]
     number = number + 1
     chosen[#chosen + 1] = id
+    redis.call('ZREMRANGEBYSCORE', P .. 'slots:' .. id, '-inf', now)
     redis.call('ZADD', P .. 'slots:' .. id, now + tonumber(ARGV[3]), ARGV[4] .. number)
     redis.call('PEXPIRE', P .. 'slots:' .. id, tonumber(ARGV[3]))
   end
