@@ -86,6 +86,17 @@ export const masterOptions = {
     }),
     read: (texts: string[]): GateHost => readGateHost(texts.at(-1) ?? ''),
   } as Option<GateHost | undefined>,
+  auditRetention: option.duration({
+    describe: 'How long visits and changes are kept in the audit',
+    minimum: 60_000,
+    fallback: '90d',
+  }),
+  auditKeep: option.integer({
+    describe: 'How many lines of the audit are kept, in each project; the oldest go first',
+    minimum: 1,
+    maximum: 1_000_000_000,
+    fallback: 1_000_000,
+  }),
   healthMemory: option.integer({
     describe: 'Megabytes of heap from which the detailed health is unhealthy',
     minimum: 1,

@@ -113,7 +113,7 @@ async function start(
     regionFallback,
     publish: (type, data, scope) => events.publish(type, data, scope),
     announce,
-    saw: ({ project, device }, { where, why }) => registry.seen(project, device, { where, why }),
+    saw: ({ project, device }, { at: _at, ...seen }) => registry.seen(project, device, seen),
     refused: (refusal, elsewhere) => {
       refused.note(refusal)
       const { project, device, code, reason, remoteAddress } = refusal
@@ -203,11 +203,15 @@ async function start(
     log,
     gateHost: settings.gateHost,
     staleLimitMs: settings.staleLimit,
+    auditRetentionMs: settings.auditRetention,
+    auditKeep: settings.auditKeep,
     now: () => Math.floor(feed.nowMicros() / 1_000),
     countVisit: (outcome) => accessMetrics.asked.inc({ outcome }),
     countReport: (what) => accessMetrics.reported.inc({ what }),
+    countDropped: (lines) => accessMetrics.dropped.inc(lines),
   })
   undo.push(() => access.close())
+  registry.onChanged((before, after) => access.deviceChanged(before, after))
   access.users.onRemoved(({ project, id }) => tokens.revokeOf(project, id))
   registry.onRemoved(async (project, device, target) => {
     await leases.revokeOf(project, device)

@@ -33,6 +33,7 @@ export interface PartsOptions extends RoomsOptions {
   config?: Partial<ApiConfig>
   https?: ApiDeps['https']
   health?: Partial<HealthLimits>
+  auditKeep?: number
   gateHost?: { host: string; port: number | undefined }
 }
 
@@ -97,10 +98,14 @@ export async function startParts(options: PartsOptions = {}) {
     log,
     gateHost: options.gateHost,
     staleLimitMs: 3_600_000,
+    auditRetentionMs: 90 * 86_400_000,
+    auditKeep: options.auditKeep ?? 1_000_000,
     now: () => clock.now,
     countVisit: (outcome) => visitOutcomes.push(outcome),
     countReport: (what) => visitOutcomes.push(what),
+    countDropped: (lines) => visitOutcomes.push(`dropped ${lines}`),
   })
+  registry.onChanged((before, after) => access.deviceChanged(before, after))
   access.users.onRemoved(({ project, id }) => tokens.revokeOf(project, id))
   registry.onRemoved(async (project, device, target) => {
     await leases.revokeOf(project, device)

@@ -118,6 +118,8 @@ export const WhoAnswer = Type.Union([
     staleMs: Count,
     /** The hook looked at the address: an answer for one is none for another. */
     addressBound: Type.Boolean(),
+    /** The hook is out: nothing is said about a device, and what was known of one stands. */
+    outage: Type.Optional(Text),
   }),
   Type.Object({ outcome: Type.Literal('refused'), reason: Text, code: Name }),
   Type.Object({ outcome: Type.Literal('outage'), reason: Text }),

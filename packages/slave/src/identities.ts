@@ -25,7 +25,12 @@ interface Remembered {
 
 /** What the slave acts on: the identity, or why there is none. */
 export type Recognition =
-  | { outcome: 'known'; identity: Identity }
+  | {
+      outcome: 'known'
+      identity: Identity
+      /** Why nothing is said about a device: whoever was one still is. */
+      outage?: string
+    }
   | { outcome: 'refused'; code: string; reason: string }
   | { outcome: 'outage'; reason: string }
 
@@ -71,7 +76,7 @@ export class Identities {
       return { outcome: 'known', identity: remembered.identity }
     }
     const answer = await this.#ask(fingerprint, question)
-    if (answer.outcome === 'known') return answer
+    if (answer.outcome === 'known') return this.#withDevice(answer, fingerprint, question)
     const over = this.#options.leases?.refusalOf(fingerprint)
     if (over && (answer.outcome === 'outage' || answer.code === 'KEY_UNKNOWN'))
       return { outcome: 'refused', ...over }
@@ -111,6 +116,9 @@ export class Identities {
         // A refusal ends what was known before: it must not come back as a stale answer.
         if (answer.outcome === 'refused') this.#forget(fingerprint, question)
         if (answer.outcome !== 'known') return answer
+        // About a device it says nothing: what is remembered of one must stay.
+        if (answer.outage !== undefined)
+          return { outcome: 'known', identity: answer.identity, outage: answer.outage }
         // A lease is kept with the leases, whose clock ends it; a remembered answer would outlive it.
         const { device } = answer.identity
         if (device?.lease === undefined) {
@@ -126,6 +134,19 @@ export class Identities {
     } finally {
       if (--asking.askers === 0) this.#asking.delete(fingerprint)
     }
+  }
+
+  /** While the hook is out a user is known, and the device as it was known last. */
+  #withDevice(
+    answer: Extract<Recognition, { outcome: 'known' }>,
+    fingerprint: string,
+    question: WhoQuestion,
+  ): Recognition {
+    const stale = answer.outage === undefined ? undefined : this.#remembered(fingerprint, question)
+    if (!stale?.identity.device || performance.now() >= stale.staleUntil || expired(stale.identity))
+      return answer
+    this.counters.stale++
+    return { ...answer, identity: { ...answer.identity, device: stale.identity.device } }
   }
 
   #remembered(fingerprint: string, question: WhoQuestion): Remembered | undefined {

@@ -48,6 +48,32 @@ async function who(more: Partial<WhoQuestion> = {}, fresh = false): Promise<stri
 }
 
 describe('what is remembered', () => {
+  test('while the hook is out a user is known, and the device that the key was stays known beside it', async () => {
+    const user = { project: 'default', user: 'u-1', login: 'ann' }
+    const userAlone: WhoAnswer = {
+      outcome: 'known',
+      identity: { user },
+      cacheMs: 0,
+      staleMs: 0,
+      addressBound: false,
+      outage: 'the hook threw',
+    }
+    answer = userAlone
+    expect(await who()).toBe('nobody')
+    answer = known('a')
+    expect(await who()).toBe('a')
+    vi.advanceTimersByTime(60_000)
+    answer = userAlone
+    for (const _ of [1, 2])
+      expect(await identities.who(question())).toEqual({
+        outcome: 'known',
+        identity: { user, device: { project: 'default', device: 'a' } },
+        outage: 'the hook threw',
+      })
+    vi.advanceTimersByTime(3_600_000)
+    expect(await who()).toBe('nobody')
+  })
+
   test('T045: a positive answer counts for as long as it says', async () => {
     answer = known('a')
     expect(await who()).toBe('a')

@@ -4,6 +4,7 @@ import { Counter, type Registry } from 'prom-client'
 export interface AccessMetrics {
   asked: Counter<'outcome'>
   reported: Counter<'what'>
+  dropped: Counter
 }
 
 export function createAccessMetrics(registry: Registry): AccessMetrics {
@@ -19,6 +20,11 @@ export function createAccessMetrics(registry: Registry): AccessMetrics {
       name: 'sshoal_visits_total',
       help: 'Visits through the gate that slaves reported: opened, closed, and lost to the audit because the store was away',
       labelNames: ['what'],
+      registers,
+    }),
+    dropped: new Counter({
+      name: 'sshoal_audit_dropped_total',
+      help: 'Lines of the audit that were dropped because they were too old or too many',
       registers,
     }),
   }

@@ -3,9 +3,13 @@ import type { Log } from '@sshoal/shared'
 
 import type { Cluster, TunnelView } from '../cluster/cluster.ts'
 import type { AskHook } from '../hook/ask-hook.ts'
+import type { Device } from '../registry/device.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { Store } from '../store/store.ts'
+import { AuditLog } from './audit-log.ts'
+import { AuditSweep } from './audit-sweep.ts'
 import type { GateSlaves } from './carriers.ts'
+import { DeviceTargets } from './device-targets.ts'
 import { Directory } from './directory.ts'
 import { Gates } from './gates.ts'
 import { Grants } from './grants.ts'
@@ -34,8 +38,11 @@ export interface AccessDeps {
   gateHost: { host: string; port: number | undefined } | undefined
   /** How long an answer about a user counts while no master can be asked, ms. */
   staleLimitMs: number
+  auditRetentionMs: number
+  auditKeep: number
   /** ms since 1970. */
   now(): number
+  countDropped(lines: number): void
   countVisit(outcome: string): void
   countReport(what: 'opened' | 'closed' | 'lost'): void
 }
@@ -46,7 +53,16 @@ export function makeAccess(deps: AccessDeps) {
   const { store, registry, cluster, slaves, announce, log } = deps
   const now = (): number => deps.now()
   const directory = new Directory(store)
-  const ledger = new Ledger({ store, announce, now })
+  const sweep = new AuditSweep({
+    store,
+    log,
+    retentionMs: deps.auditRetentionMs,
+    keep: deps.auditKeep,
+    now,
+    count: deps.countDropped,
+  })
+  const wrote = (project: string, lines: number): void => sweep.wrote(project, lines)
+  const ledger = new Ledger({ store, announce, now, wrote })
   const revocation = new Revocation(directory, cluster, log)
   const rooms = { ledger, directory, revocation }
   const traits = new TargetTraits({
@@ -57,7 +73,7 @@ export function makeAccess(deps: AccessDeps) {
   const projects = new Projects(rooms)
   const targets = new Targets({ ...rooms, traits })
   const reach = new Reach({ directory, projects, traits, now })
-  const visits = new Visits({ store, announce, log, count: deps.countReport, wrote: () => {} })
+  const visits = new Visits({ store, announce, log, count: deps.countReport, wrote })
   return {
     directory,
     projects,
@@ -67,12 +83,23 @@ export function makeAccess(deps: AccessDeps) {
     pools: new Pools(rooms),
     gates: new Gates({ ...rooms, targets }),
     grants: new Grants(rooms),
+    audit: new AuditLog(store),
     sshConfig: new SshConfigDesk({ directory, reach, slaves, gateHost: deps.gateHost }),
     desk: new VisitDesk({ directory, projects, traits, slaves, reach, visits, now, count: deps.countVisit }),
     /** The hook's answer, and whose key it is beside it. */
     withUsers: (ask: AskHook): AskHook =>
       withUsers({ store, projects, staleLimitMs: deps.staleLimitMs }, ask),
+    /** Something else is said of a device: who reached it by a selector alone is asked about again. */
+    deviceChanged: async (before: Device, after: Device): Promise<void> => {
+      if (before.region === after.region && before.name === after.name && before.mac === after.mac) return
+      const own = await new DeviceTargets(store).of(after.project, after.id)
+      if (own) await revocation.on(after.project, await targets.selectors(own.target))
+    },
     flush: () => visits.flush(),
-    close: () => visits.close(),
+    sweepAudit: () => sweep.sweep(),
+    close: async () => {
+      await sweep.close()
+      await visits.close()
+    },
   }
 }

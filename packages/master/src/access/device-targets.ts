@@ -29,9 +29,10 @@ export class DeviceTargets {
   }
 
   /** Pools and grants hold the id of a target, so nothing of it comes to life with the next of that name. */
-  async leaving(project: string, device: string): Promise<Change[]> {
-    const own = await this.of(project, device)
-    return own ? [{ type: 'remove', ref: targetRef(project, own.target.name), expect: own.version }] : []
+  leaving(own: { target: Target; version: number } | undefined): Change[] {
+    return own
+      ? [{ type: 'remove', ref: targetRef(own.target.project, own.target.name), expect: own.version }]
+      : []
   }
 
   async #isFree(project: string, name: string): Promise<boolean> {

@@ -34,6 +34,8 @@ export interface LedgerDeps {
   announce(type: string, data: object, scope?: { project?: string }): void
   /** ms since 1970. */
   now(): number
+  /** So many lines of the audit of a project were written. */
+  wrote(project: string, lines: number): void
 }
 
 const ATTEMPTS = 20
@@ -61,7 +63,10 @@ export class Ledger {
       const now = this.now()
       const outcome = await this.store.transact([...changes, ...entries.map((entry) => putAudit(entry, now))])
       if (outcome.done) {
-        for (const entry of entries) this.#tell(entry)
+        for (const entry of entries) {
+          this.#deps.wrote(entry.project, 1)
+          this.#tell(entry)
+        }
         return result
       }
       const error = refuse?.(outcome.conflict)

@@ -30,6 +30,8 @@ export interface ProjectsDeps {
 }
 
 const PROJECT = 'project'
+/** Is always there. */
+const DEFAULT_PROJECT = 'default'
 /** Behind every id of what is in a project. */
 const BEHIND_ALL = '~'
 
@@ -59,8 +61,14 @@ export class Projects {
   async get(id: string): Promise<Project> {
     const found = await this.#deps.directory.store.get<Project>(refOf(id))
     if (found) return found.value
-    if (await this.#isThere(id)) return { id, state: 'active' }
+    if (id === DEFAULT_PROJECT || (await this.#isThere(id))) return { id, state: 'active' }
     throw new SshoalError('UNKNOWN_PROJECT', `there is no project ${JSON.stringify(id.slice(0, 80))}`)
+  }
+
+  /** One's own is there. */
+  async getOrActive(id: string): Promise<Project> {
+    const found = await this.#deps.directory.store.get<Project>(refOf(id))
+    return found?.value ?? { id, state: 'active' }
   }
 
   async isClosed(id: string): Promise<boolean> {

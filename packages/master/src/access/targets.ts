@@ -6,7 +6,7 @@ import type { Directory, Page } from './directory.ts'
 import { attachmentRef, gateRef, type Gate } from './gate.ts'
 import { removeGrant, type Grant, GRANT } from './grant.ts'
 import type { Actor, Entry, Ledger } from './ledger.ts'
-import { MEMBER, type Pool } from './pool.ts'
+import { MEMBER, POOL, type Pool } from './pool.ts'
 import type { Revocation } from './revocation.ts'
 import type { TargetTraits } from './target-traits.ts'
 import {
@@ -147,10 +147,13 @@ export class Targets {
 
   /** Itself and the pools that have it: who has a grant on one of these may reach it. */
   async coverers(target: Target): Promise<string[]> {
-    const { directory } = this.#deps
-    const pools = await directory.all<Pool>('pool', target.project)
-    const selecting = pools.filter(({ value }) => value.selector !== undefined)
-    return [target.id, ...target.pools, ...selecting.map(({ value }) => value.id)]
+    return [target.id, ...target.pools, ...(await this.selectors(target))]
+  }
+
+  /** Pools that may have it, or may have had it, by what it is. */
+  async selectors({ project }: Target): Promise<string[]> {
+    const pools = await this.#deps.directory.all<Pool>(POOL, project)
+    return pools.filter(({ value }) => value.selector !== undefined).map(({ value }) => value.id)
   }
 
   /** Its memberships and attachments. */

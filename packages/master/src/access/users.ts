@@ -99,6 +99,15 @@ export class Users {
     return (await this.#directory.user(project, text)).value
   }
 
+  async find(project: string, text: string): Promise<User | undefined> {
+    try {
+      return await this.get(project, text)
+    } catch (error) {
+      if (error instanceof SshoalError && error.code === 'UNKNOWN_USER') return undefined
+      throw error
+    }
+  }
+
   list(project: string, cursor: string | undefined, limit: number): Promise<Page<User>> {
     return this.#directory.page<User>(USER, project, cursor, limit)
   }

@@ -17,6 +17,7 @@ import type { Registry } from '../registry/registry.ts'
 import type { Store } from '../store/store.ts'
 import type { Tokens } from '../tokens/tokens.ts'
 import { guard } from './access.ts'
+import { auditRoutes } from './audit-routes.ts'
 import { clusterRoutes } from './cluster-routes.ts'
 import { connectRoutes } from './connect-routes.ts'
 import { deviceActionRoutes } from './device-action-routes.ts'
@@ -25,10 +26,13 @@ import { deviceRoutes } from './device-routes.ts'
 import { documentation } from './documentation.ts'
 import { answerError, ErrorBody } from './error-body.ts'
 import { eventRoutes } from './event-routes.ts'
+import { gateRoutes } from './gate-routes.ts'
 import { grantRoutes } from './grant-routes.ts'
 import { healthRoutes } from './health-routes.ts'
 import { leaseRoutes } from './lease-routes.ts'
 import { methodsByPath } from './method-not-allowed.ts'
+import { poolRoutes } from './pool-routes.ts'
+import { projectRoutes } from './project-routes.ts'
 import { compileSchema, type Api, type TypeboxProvider } from './schema.ts'
 import { sshConfigRoutes } from './ssh-config-routes.ts'
 import { sshKeyGenRoutes } from './ssh-key-gen-routes.ts'
@@ -125,6 +129,10 @@ export async function buildApi(deps: ApiDeps): Promise<Api> {
       userKeyRoutes,
       targetRoutes,
       grantRoutes,
+      poolRoutes,
+      gateRoutes,
+      projectRoutes,
+      auditRoutes,
       sshConfigRoutes,
       healthRoutes,
     ]

@@ -58,10 +58,7 @@ export async function sshConfigRoutes(api: Api, { access }: ApiDeps): Promise<vo
       const { accept = '' } = request.headers
       if (!accept.includes('text/plain') || accept.includes('application/json')) return reply.send(answer)
       // Past the JSON serializer of the schema, which texts do not go through.
-      return reply
-        .type('text/plain; charset=utf-8')
-        .serializer(String)
-        .send(answer.config)
+      return reply.type('text/plain; charset=utf-8').serializer(String).send(answer.config)
     },
   )
 

@@ -10,6 +10,9 @@ export interface Sighting {
   at: number
   where: string
   why: string
+  /** Of a device's own tunnel. */
+  region?: string
+  details?: Record<string, unknown>
 }
 
 export interface Refused {

@@ -171,7 +171,11 @@ export class LiveTunnels {
   #saw(tunnel: LiveTunnel, why: string): void {
     // Its own master writes it down.
     if (tunnel.slave.master !== undefined) return
-    this.#deps.saw(tunnel, { at: Date.now(), where: `${tunnel.remoteAddress} on ${tunnel.slave.id}`, why })
+    const { slave, lease, details } = tunnel
+    const sighting = { at: Date.now(), where: `${tunnel.remoteAddress} on ${slave.id}`, why }
+    if (lease !== undefined) return this.#deps.saw(tunnel, sighting)
+    const region = slave.region === undefined ? {} : { region: slave.region }
+    this.#deps.saw(tunnel, { ...sighting, ...region, details })
   }
 }
 

@@ -3,7 +3,7 @@
 import { errorText, type Log } from '@sshoal/shared'
 
 import { DeviceTargets } from '../access/device-targets.ts'
-import type { Store } from '../store/store.ts'
+import type { RecordRef, Store } from '../store/store.ts'
 
 export interface Sighting {
   /** ms since 1970. */
@@ -47,7 +47,13 @@ export class LastSeen {
   }
 
   note(project: string, id: string, sighting: Sighting): void {
-    this.#entry(project, id).sighting = sighting
+    const entry = this.#entry(project, id)
+    const { region, details } = entry.sighting ?? {}
+    const before = {
+      ...(region === undefined ? {} : { region }),
+      ...(details === undefined ? {} : { details }),
+    }
+    entry.sighting = sighting.details ? sighting : { ...before, ...sighting }
   }
 
   remember(project: string, id: string): void {
@@ -109,8 +115,16 @@ export class LastSeen {
       await this.#rememberOne(project, id, { id, project, source: 'hook', keys: [], createdAt })
     }
     // A device that was deleted meanwhile leaves no trace behind.
-    if (sighting && (await this.#store.get(device)))
-      await this.#store.transact([{ type: 'put', ref: { kind: 'seen', project, id }, value: sighting }])
+    if (!sighting || !(await this.#store.get(device))) return
+    const ref = { kind: 'seen', project, id }
+    const value = sighting.details ? sighting : { ...(await this.#traitsBefore(ref)), ...sighting }
+    await this.#store.transact([{ type: 'put', ref, value }])
+  }
+
+  /** Who was only refused, or came by a lease, is what it was. */
+  async #traitsBefore(ref: RecordRef): Promise<Pick<Sighting, 'region' | 'details'>> {
+    const { region, details } = (await this.#store.get<Sighting>(ref))?.value ?? {}
+    return { ...(region === undefined ? {} : { region }), ...(details === undefined ? {} : { details }) }
   }
 
   /** One that is known stays as it is. */

@@ -2,6 +2,7 @@
 // writes one schema, reads all before it through these steps, and refuses what is newer.
 import { SshoalError } from '@sshoal/shared'
 
+import { withTargetsOfDevices } from '../access/targets-of-devices.ts'
 import type { ClaimedRecord } from './store.ts'
 
 /** From the schema before to this one: all records come in, all records go out. Pure; it may be run again after a crash. */
@@ -20,9 +21,9 @@ export interface Schema {
 export const SCHEMA: Schema = {
   number: 2,
   steps: [
-    // What people may reach is in the store too: users, pools, grants, targets. No record of before looks different; but a
-    // program that does not know them would remove a device and leave to its next namesake what was granted on it.
-    { to: 2, records: (older) => older },
+    // What people may reach is in the store too: users, pools, grants, and targets, of which every device is one. A program
+    // that does not know them would remove a device and leave its target behind.
+    { to: 2, records: withTargetsOfDevices },
   ],
 }
 
