@@ -326,6 +326,8 @@ export class Transport {
     if (socket.destroyed) return
     // Half-closed, a black-holed peer would hold the socket in FIN-WAIT for ever, so the end is ours.
     socket.end()
+    // What still comes is thrown away, and must not cost 64 KiB a read until the garbage collector looks.
+    readShared(socket, () => {})
     socket.resume()
     const timer = setTimeout(() => socket.destroy(), LINGER_MS)
     socket.once('close', () => clearTimeout(timer))
