@@ -19,7 +19,7 @@ export const planeRedis: Work = {
   async run(bench) {
     const { figures, full } = bench
     const seconds = full ? 10 : 4
-    const sizes = full ? [10_000, 50_000, 100_000] : [10_000, 50_000]
+    const sizes = full ? [10_000, 50_000, 100_000] : [5_000, 20_000]
     const port = takePort()
     const folder = join(bench.folder, 'redis')
     mkdirSync(folder, { recursive: true })
