@@ -261,7 +261,10 @@ export class ClientConnection implements SshConnectionHandlers {
     if (!offer) return 'kept'
     const answer = await this.parts.identities.who(this.#question(offer), { fresh: true })
     if (answer.outcome === 'outage') return 'kept'
-    const roles = answer.outcome === 'known' ? answer.identity : {}
+    const roles = answer.outcome === 'known' ? { ...answer.identity } : {}
+    // The hook is out: whoever was a device still is.
+    if (answer.outcome === 'known' && answer.outage !== undefined && this.#roles.device)
+      roles.device ??= this.#roles.device
     const refusal = changeRefusal(this.#roles, roles)
     if (!refusal) {
       this.#roles = roles

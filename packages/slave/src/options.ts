@@ -1,6 +1,7 @@
 // Every setting of a slave, in one place; flags, environment, help and documentation follow from it.
 import { option, parseHostPort, type Values } from '@sshoal/shared'
 
+import { dialOption } from './gate/dial-rules.ts'
 import { parseStartups } from './startups.ts'
 
 export const slaveOptions = {
@@ -59,6 +60,7 @@ export const slaveOptions = {
       'host name or address that other slaves are told; unset: that of --relay-listen, or where the master sees this slave',
     placeholder: 'HOST',
   }),
+  dial: dialOption,
   region: option.text({ describe: 'region of this slave; unset: none', placeholder: 'NAME' }),
   hostKey: option.paths({
     describe: 'private host keys (repeatable); a file that is missing is made at first start, 0600',

@@ -14,6 +14,7 @@ import {
   type FixedPort,
   type Hello,
   type Log,
+  type PortRange,
 } from '@sshoal/shared'
 
 import { ClientConnection } from './client-connection.ts'
@@ -146,6 +147,7 @@ export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Prom
   })
   let draining: { done: Promise<void>; stop(): void } | undefined
   let closing: Promise<void> | undefined
+  let statusPort = settings.statusListen?.port
   let invalidation: { store: string; number: number } | undefined
 
   const parts: SlaveParts = {
@@ -192,6 +194,13 @@ export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Prom
     descriptors,
     hostKeys: hostKeys.privateKeys,
     software,
+    ownAddresses,
+    ownPorts: () => [
+      ...listeners.ports.map((port) => ({ first: port, last: port })),
+      settings.forwardPorts,
+      ...masterPorts(settings.master),
+      ...(statusPort === undefined ? [] : [{ first: statusPort, last: statusPort }]),
+    ],
   }).catch((error: unknown) => {
     listeners.close()
     leases.close()
@@ -374,6 +383,7 @@ export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Prom
         { cause: error },
       )
     }
+    statusPort = Number(new URL(statusServer.url).port)
     log.info({ url: statusServer.url }, 'status ready')
   }
   const host = settings.publicHost ?? plainAddress(settings.sshListen[0]?.host ?? '')
@@ -446,6 +456,15 @@ async function gone(connections: Connections): Promise<void> {
 /** JSON has no Infinity. */
 function finite(limit: number): number | 'unlimited' {
   return limit === Infinity ? 'unlimited' : limit
+}
+
+/** A master on this machine is no host for visits, whoever else may reach it. */
+function masterPorts(urls: readonly string[]): PortRange[] {
+  return urls.map((text) => {
+    const { port, protocol } = new URL(text)
+    const number = port === '' ? (protocol === 'https:' ? 443 : 80) : Number(port)
+    return { first: number, last: number }
+  })
 }
 
 /** T027: all addresses of this machine that are not loopback or link-local. */

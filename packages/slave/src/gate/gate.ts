@@ -6,11 +6,13 @@ import { refusalText } from '../refusal.ts'
 import type { SlaveParts } from '../slave-parts.ts'
 import { OpenFailure, type DirectRequest, type DirectVerdict } from '../ssh2/index.ts'
 import { cleanText } from './clean-text.ts'
+import type { Dialer } from './dialer.ts'
 import { notReached, type Reached, type VisitRefusal } from './far-end.ts'
 import type { GateSockets } from './gate-sockets.ts'
 import { cutRefusal, GateVisit } from './gate-visit.ts'
 import type { GateVisits } from './gate-visits.ts'
 import { reachDevice } from './reach-device.ts'
+import { reachHost } from './reach-host.ts'
 import { reachRelay } from './reach-relay.ts'
 import type { RelayPool } from './relay-pool.ts'
 
@@ -33,6 +35,7 @@ export interface GateParts extends Pick<SlaveParts, 'id' | 'settings' | 'tunnels
   visits: GateVisits
   relays: RelayPool
   sockets: GateSockets
+  dialer: Dialer
 }
 
 export class Gate {
@@ -163,7 +166,7 @@ export class Gate {
       if (visit.question.via === undefined) return reachRelay(relays, id, visit, target, carrier)
       return notReached({ code: 'TARGET_OFFLINE', reason: `${target} is elsewhere by now`, moved: true })
     }
-    if (to.kind === 'host') return notReached({ code: 'NO_CARRIER', reason: `${target} is a host` })
+    if (to.kind === 'host') return reachHost(this.#parts, target, to)
     return reachDevice(this.#parts, visit, { ...to, target, ...(forward === undefined ? {} : { forward }) })
   }
 }

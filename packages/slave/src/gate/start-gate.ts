@@ -1,8 +1,9 @@
 // Puts the gate of a slave together and starts its relay: what start-slave.ts needs to know of it, and no more.
-import type { Hello } from '@sshoal/shared'
+import type { Hello, PortRange } from '@sshoal/shared'
 
 import { gateSocketsFor } from '../descriptors.ts'
 import type { SlaveParts } from '../slave-parts.ts'
+import { Dialer } from './dialer.ts'
 import { GateSockets } from './gate-sockets.ts'
 import { GateVisits } from './gate-visits.ts'
 import { Gate } from './gate.ts'
@@ -19,6 +20,9 @@ export interface GateOptions extends Pick<
   /** As they are at start; the first one logs in at relays. */
   hostKeys: string[]
   software: string
+  ownAddresses(): string[]
+  /** Where this slave listens for devices, users and status. */
+  ownPorts(): PortRange[]
 }
 
 export interface RunningGate {
@@ -50,7 +54,15 @@ export async function startGate(options: GateOptions): Promise<RunningGate> {
     metrics,
     log,
   })
-  const gate = new Gate({ ...options, visits, relays, sockets })
+  const dialer = new Dialer({
+    rules: settings.dial,
+    ownAddresses: () => options.ownAddresses(),
+    ownPorts: () => [
+      ...options.ownPorts(),
+      ...(listener ? [{ first: listener.port, last: listener.port }] : []),
+    ],
+  })
+  const gate = new Gate({ ...options, visits, relays, sockets, dialer })
   const listener = await startRelayListener({
     settings,
     hostKeys,
@@ -65,10 +77,12 @@ export async function startGate(options: GateOptions): Promise<RunningGate> {
   const relayHost = settings.relayHost ?? specificHost(settings.relayListen?.host)
   return {
     gate,
-    hello: () =>
-      listener
-        ? { relay: { port: listener.port, ...(relayHost === undefined ? {} : { host: relayHost }) } }
-        : {},
+    hello: () => ({
+      ...(listener && {
+        relay: { port: listener.port, ...(relayHost === undefined ? {} : { host: relayHost }) },
+      }),
+      ...(dialer.dials && { dials: true }),
+    }),
     welcomed: () => reports.flush(),
     async recheck(fingerprints) {
       void listener?.recheck(fingerprints)
