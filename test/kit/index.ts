@@ -15,7 +15,14 @@ export { startSshd, type Sshd } from './sshd.ts'
 export { openVisit, visit, visitFrom, type Address, type Visit } from './visitor.ts'
 export { eventually } from './wait.ts'
 export { callApi, followEvents, type Answer, type ClusterEvent, type Events } from './api.ts'
-export { startCluster, type Cluster, type ClusterView, type SlaveView, type TunnelView } from './cluster.ts'
+export {
+  startCluster,
+  type Cluster,
+  type ClusterOptions,
+  type ClusterView,
+  type SlaveView,
+  type TunnelView,
+} from './cluster.ts'
 export { startMaster, type Master } from './master.ts'
 export { masterReady, runSshoal, slaveReady, startSshoal, type Sshoal } from './sshoal.ts'
 export { startSlave, type Slave } from './slave.ts'
