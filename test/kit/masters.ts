@@ -15,7 +15,8 @@ export interface MastersOptions {
   slaves?: number
   redis?: RedisServer
   masterFlags?: string[]
-  slaveFlags?: string[]
+  /** For all slaves alike, or for the n-th (from 0). */
+  slaveFlags?: string[] | ((n: number) => string[])
   /** What the n-th slave dials; all masters, its own first, unless told. */
   urls?: (n: number, masters: Master[]) => string
 }
@@ -53,7 +54,7 @@ export async function startMasters(options: MastersOptions = {}): Promise<Master
     return startSlave({
       master,
       id: `s${n + 1}`,
-      flags: slaveFlags,
+      flags: typeof slaveFlags === 'function' ? slaveFlags(n) : slaveFlags,
       ...(again === undefined
         ? {}
         : {

@@ -146,16 +146,16 @@ export class VisitDesk implements GateDesk {
     return refused('TARGET_OFFLINE', `${target.name} is offline, ${since}`)
   }
 
-  /** Of the pools that are granted, those that have it: by hand without a look, by their selector with one each. */
+  /** Of the pools that are granted and still there, those that have it, by hand or by their selector. */
   async #poolsWith(target: Target, grants: readonly Grant[]): Promise<Set<string>> {
     const { directory, traits } = this.#deps
     const granted = new Set(grants.filter(({ on }) => on.kind === 'pool').map(({ on }) => on.id))
-    const found = new Set(target.pools.filter((id) => granted.has(id)))
+    const found = new Set<string>()
     await Promise.all(
       [...granted].map(async (id) => {
-        if (found.has(id)) return
+        // A pool that was removed has members and grants until they are tidied up, and gives nobody anything.
         const pool = await directory.poolOfId(target.project, id)
-        if (pool?.selector && (await traits.has(pool, target))) found.add(id)
+        if (pool && (await traits.has(pool, target))) found.add(id)
       }),
     )
     return found
