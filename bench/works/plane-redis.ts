@@ -78,10 +78,8 @@ export const planeRedis: Work = {
       const settled = performance.now()
       await until('both views after churn', both(size), 60_000, 10)
       add('both views right after the last change', 'ms', performance.now() - settled)
-      const stream = await run('redis-cli', [
-        ...['-p', String(port), 'MEMORY', 'USAGE'],
-        ...['{sshoal}:live:stream', 'SAMPLES', '0'],
-      ])
+      const words = `-p ${port} MEMORY USAGE {sshoal}:live:stream SAMPLES 0`
+      const stream = await run('redis-cli', words.split(' '))
       add('memory of Redis per tunnel', 'bytes', ((await usedMemory()) - Number(stream) - empty) / size)
       const again = await slaves.do({ type: 'again', slaves: 20 })
       add(`re-announcement of ${size / SLAVES} tunnels, p50`, 'ms', median(again.took))
