@@ -5,15 +5,16 @@ const report = process.env.TEST_REPORT
 
 // Each of these has the machine to itself, because it measures memory, descriptors or time, or floods. All others wait
 // more than they compute and run three at a time, a new file too.
-const alone = ['descriptors', 'leak', 'lease-capacity', 'limits', 'limits-memory'].map(
+const alone = ['descriptors', 'leak', 'lease-capacity', 'limits', 'limits-memory', 'restart'].map(
   (name) => `test/e2e/${name}.test.ts`,
 )
 
 const endToEnd = {
   // The command under test is the production build: it starts in a third of the time.
   globalSetup: ['test/kit/build.ts'],
-  testTimeout: 60_000,
-  hookTimeout: 60_000,
+  // Long enough for a machine with ten times as much to do; who is done goes on at once.
+  testTimeout: 120_000,
+  hookTimeout: 120_000,
   // Real clients on a shared machine: where nobody can look, one more try; the report says which needed it.
   retry: process.env.CI === undefined ? 0 : 1,
 }

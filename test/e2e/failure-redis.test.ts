@@ -71,7 +71,12 @@ const write = (n: number) =>
     .api<{ code?: string }>(n, 'PATCH', '/devices/still', { name: `at ${Date.now()}` })
     .then(({ status, body }) => (status === 200 ? 'written' : `${status} ${body.code}`))
 const bothWrite = (expected: string, within = 15_000) =>
-  eventually(async () => expect([await write(0), await write(1)]).toEqual([expected, expected]), { within })
+  eventually(async () => expect([await write(0), await write(1)]).toEqual([expected, expected]), {
+    within,
+  }).catch((error: unknown) => {
+    const logs = all.masters.map(({ process }) => process.output.split('\n').slice(-30).join('\n'))
+    throw new Error([String(error), all.redis.process.output, ...logs].join('\n'), { cause: error })
+  })
 
 /** What goes on without Redis: slots, views, tunnels, and devices that a slave has let in before. */
 async function lifeWithoutRedis(): Promise<void> {

@@ -107,7 +107,7 @@ export async function followEvents({ url, token }: Api, lastEventId?: string): P
   atEnd(close)
   return {
     list,
-    next(type, fields = {}, within = 10_000) {
+    next(type, fields = {}, within = 20_000) {
       const fits = ({ type: is, data }: ClusterEvent): boolean =>
         is === type && Object.entries(fields).every(([name, value]) => data[name] === value)
       const message = `an event ${type} ${JSON.stringify(fields)} comes`

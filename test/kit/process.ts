@@ -113,7 +113,7 @@ export function start(command: string, args: string[] = [], options: ProcessOpti
     onOutput(looker) {
       lookers.add(looker)
     },
-    waitForOutput(pattern, within = 15_000) {
+    waitForOutput(pattern, within = 30_000) {
       return new Promise((resolve, reject) => {
         const settle = (): void => {
           clearTimeout(timer)

@@ -4,7 +4,7 @@ import { sendSignal } from './family.ts'
 import { start, type Exit, type ProcessOptions } from './process.ts'
 
 export interface RunOptions extends ProcessOptions {
-  /** Milliseconds until it is killed and the call fails; 30,000 unless told. */
+  /** Milliseconds until it is killed and the call fails; 45,000 unless told. */
   within?: number
 }
 
@@ -16,7 +16,7 @@ export interface Ran extends Exit {
 
 /** Runs a command to its end. A status other than 0 is an answer, not an error. */
 export async function run(command: string, args: string[] = [], options: RunOptions = {}): Promise<Ran> {
-  const { within = 30_000, ...rest } = options
+  const { within = 45_000, ...rest } = options
   const started = start(command, args, rest)
   let late = false
   const timer = setTimeout(() => {

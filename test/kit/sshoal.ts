@@ -58,7 +58,7 @@ export function startSshoal(args: string[], options: SshoalOptions = {}): Sshoal
   const env = environment(options.env)
   const started = start(process.execPath, commandLine(args, options), { cwd, netns, env })
   const read = (): LogLine[] => [started.stderr, started.stdout].flatMap(parseLog)
-  const logged: Sshoal['logged'] = (msg, isMeant = () => true, within = 20_000) => {
+  const logged: Sshoal['logged'] = (msg, isMeant = () => true, within = 40_000) => {
     const fits = (line: LogLine): boolean => line.msg === msg && isMeant(line)
     const message = `sshoal ${args.join(' ')} logs "${msg}"`
     const hopeless = (): boolean => started.exit !== undefined

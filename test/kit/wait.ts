@@ -1,7 +1,7 @@
 // Waiting for a condition instead of for time to pass.
 
 export interface Patience {
-  /** Milliseconds until it gives up; 10,000 unless told. */
+  /** Milliseconds until it gives up; 20,000 unless told. */
   within?: number
   /** Milliseconds between two looks; 25 unless told. */
   every?: number
@@ -23,7 +23,7 @@ export function pause(ms: number): Promise<void> {
  */
 export async function eventually<T>(
   probe: () => T | Promise<T>,
-  { within = 10_000, every = 25, message = 'the condition holds', hopeless }: Patience = {},
+  { within = 20_000, every = 25, message = 'the condition holds', hopeless }: Patience = {},
 ): Promise<Exclude<T, false>> {
   const end = performance.now() + within
   let failure: unknown = new Error('it was false')
