@@ -67,8 +67,8 @@ export class AuditSweep {
       const count = this.#counts.get(project)
       if (count && count.lines <= keep && now() - count.at < COUNT_EVERY_MS) continue
       const { lines, last } = await this.#count(project)
-      this.#counts.set(project, { lines, at: now() })
       if (last !== undefined) await this.#dropBehind(project, last)
+      this.#counts.set(project, { lines, at: now() })
     }
   }
 

@@ -1,0 +1,210 @@
+import type { VisitReport } from '@sshoal/shared'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+
+import { online, person, type Parts } from '../access/fixture.ts'
+import { fingerprint, keyLine } from '../key-lines.ts'
+import { startParts } from '../master-parts.ts'
+
+let parts: Parts
+beforeEach(async () => {
+  parts = await startParts()
+})
+afterEach(() => parts.close())
+
+interface Entry {
+  type: string
+  [field: string]: unknown
+}
+const entries = async (query = ''): Promise<Entry[]> =>
+  (await parts.call('GET', `/audit?${query}`)).body.entries
+
+function report(id: string, more: Partial<VisitReport> = {}): VisitReport {
+  return {
+    id,
+    project: 'default',
+    user: 'u-1',
+    login: 'ann',
+    fingerprint: fingerprint(1),
+    remoteAddress: '198.51.100.4',
+    target: 'pump-1',
+    port: 22,
+    grant: 'g-1',
+    account: 'root',
+    via: 'us-1',
+    startedAt: parts.clock.now,
+    ...more,
+  }
+}
+
+describe('the audit', () => {
+  test('has every change with who did it, what it was before and what after, and an event for each', async () => {
+    await online(parts, 'pump-1')
+    await person(parts, 'ann', 1)
+    await parts.call('PATCH', '/users/ann', { name: 'Ann' })
+    await parts.call('POST', '/users/ann/keys', { key: keyLine(2) })
+    await parts.call('POST', '/pools', { name: 'a' })
+    await parts.call('POST', '/pools/a/members', { target: 'pump-1' })
+    const { id } = (await parts.call('POST', '/grants', { user: 'ann', pool: 'a' })).body
+    await parts.call('DELETE', `/grants/${id}`)
+    await parts.call('POST', '/users/ann/revoke')
+    await parts.call('DELETE', '/users/ann')
+    await parts.call('DELETE', '/users/ann')
+    const types = [
+      'user.created',
+      'user.changed',
+      'key.added',
+      'pool.created',
+      'pool.member-added',
+      'grant.created',
+      'grant.removed',
+      'user.revoked',
+      'user.removed',
+    ]
+    const all = await entries()
+    expect(all.map(({ type }) => type).sort()).toEqual(types.toSorted())
+    const told = parts.events.after(0, 100).events.map(({ type }) => type)
+    expect(told.filter((type) => types.includes(type))).toEqual(types)
+    expect(all.find(({ type }) => type === 'user.changed')).toMatchObject({
+      by: 'admin',
+      user: 'ann',
+      before: { email: 'ann@example.com', login: 'ann' },
+      after: { name: 'Ann' },
+    })
+    expect(all.find(({ type }) => type === 'grant.removed')).toMatchObject({
+      user: 'ann',
+      pool: 'a',
+      before: { pool: 'a', forwards: ['22'] },
+    })
+    expect(JSON.stringify(all)).not.toContain('sshoal_')
+  })
+
+  test('what was refused is not in it', async () => {
+    await person(parts, 'ann', 1)
+    await parts.call('POST', '/users', { email: 'ann@example.com' })
+    await parts.call('POST', '/grants', { user: 'ann', target: 'pump-9' })
+    expect((await entries()).map(({ type }) => type)).toEqual(['user.created'])
+  })
+
+  test('has every visit once, with how it ended, newest first', async () => {
+    parts.access.desk.visited(report('v-1'), 'eu-1')
+    parts.clock.now += 1_000
+    parts.access.desk.visited(report('v-2'), 'eu-1')
+    await parts.access.flush()
+    expect(await entries('type=visit')).toMatchObject([
+      {
+        visit: 'v-2',
+        slave: 'eu-1',
+        via: 'us-1',
+        user: 'ann',
+        remoteAddress: '198.51.100.4',
+        account: 'root',
+      },
+      { visit: 'v-1' },
+    ])
+    const ended = { at: parts.clock.now, bytesToTarget: 10, bytesFromTarget: 20, reason: 'finished' }
+    parts.access.desk.visited(report('v-1', { startedAt: parts.clock.now - 1_000, ended }), 'eu-1')
+    await parts.access.flush()
+    const [, first] = await entries('type=visit')
+    expect(first).toMatchObject({ visit: 'v-1', bytesToTarget: 10, bytesFromTarget: 20, reason: 'finished' })
+    expect(parts.visitOutcomes).toEqual(['opened', 'opened', 'closed'])
+    const told = parts.events.after(0, 100).events.map(({ type }) => type)
+    expect(told).toEqual(['visit.opened', 'visit.opened', 'visit.closed'])
+  })
+
+  test('is asked by person, target, type and time, and paged without losing or repeating any', async () => {
+    await person(parts, 'ann', 1)
+    await person(parts, 'bob', 2)
+    const begin = parts.clock.now
+    for (let n = 0; n < 10; n++) {
+      parts.clock.now += 1_000
+      parts.access.desk.visited(report(`v-${n}`, { target: `pump-${n % 2}` }), 'eu-1')
+    }
+    await parts.access.flush()
+    expect(await entries('user=bob')).toHaveLength(1)
+    expect(await entries('type=user')).toHaveLength(2)
+    expect(await entries('target=PUMP-0')).toHaveLength(5)
+    const at = (seconds: number): string => new Date(begin + seconds * 1_000).toISOString()
+    const visits = async (query: string) => (await entries(`type=visit&${query}`)).map(({ visit }) => visit)
+    expect(await visits(`since=${at(3)}&until=${at(5)}`)).toEqual(['v-4', 'v-3', 'v-2'])
+    const found: string[] = []
+    let cursor = ''
+    do {
+      const { body } = await parts.call('GET', `/audit?type=visit&limit=3${cursor}`)
+      found.push(...body.entries.map(({ visit }: { visit: string }) => visit))
+      cursor = body.next === null ? '' : `&cursor=${body.next}`
+    } while (cursor !== '')
+    expect(found).toEqual([...Array(10).keys()].toReversed().map((n) => `v-${n}`))
+    expect((await parts.call('GET', '/audit?since=soon')).status).toBe(400)
+    expect((await parts.call('GET', '/audit?cursor=x')).status).toBe(400)
+  })
+
+  test('G063: shows a project its own, also by another’s cursor', async () => {
+    await person(parts, 'ann', 1)
+    await person(parts, 'bob', 2)
+    const acme = await parts.token('admin', 'acme')
+    const { next } = (await parts.call('GET', '/audit?limit=1')).body
+    expect((await parts.call('GET', `/audit?cursor=${next}`, null, acme)).body).toEqual({
+      entries: [],
+      next: null,
+    })
+    expect((await parts.call('GET', '/audit', null, await parts.token('operator', 'default'))).status).toBe(
+      403,
+    )
+  })
+
+  test('drops what is too old', async () => {
+    parts.access.desk.visited(report('old'), 'eu-1')
+    parts.clock.now += 91 * 86_400_000
+    parts.access.desk.visited(report('new'), 'eu-1')
+    await parts.access.flush()
+    await parts.access.sweepAudit()
+    expect(await entries()).toMatchObject([{ visit: 'new' }])
+    expect(parts.visitOutcomes).toContain('dropped 1')
+  })
+
+  test('what the store does not take now is written when it does', async () => {
+    const { transact } = parts.store
+    parts.store.transact = () => Promise.reject(new Error('away'))
+    parts.access.desk.visited(report('v-1'), 'eu-1')
+    await parts.access.flush()
+    parts.store.transact = transact.bind(parts.store)
+    expect(await entries()).toEqual([])
+    await parts.access.flush()
+    expect(await entries()).toMatchObject([{ visit: 'v-1' }])
+  })
+})
+
+test('the audit keeps so many lines of each project, the newest', async () => {
+  const kept = await startParts({ auditKeep: 5 })
+  for (let n = 0; n < 12; n++) {
+    kept.clock.now += 1_000
+    for (const project of ['default', 'acme'])
+      kept.access.desk.visited({ ...report(`v-${n}`), project, startedAt: kept.clock.now }, 'eu-1')
+  }
+  await kept.access.flush()
+  await kept.access.sweepAudit()
+  for (const project of ['default', 'acme']) {
+    const { body } = await kept.call('GET', `/audit?project=${project}`)
+    expect(body.entries.map(({ visit }: { visit: string }) => visit)).toEqual([
+      'v-11',
+      'v-10',
+      'v-9',
+      'v-8',
+      'v-7',
+    ])
+  }
+  // What was written since is counted.
+  kept.clock.now += 1_000
+  kept.access.desk.visited({ ...report('v-12'), startedAt: kept.clock.now }, 'eu-1')
+  await kept.access.flush()
+  await kept.access.sweepAudit()
+  const { body } = await kept.call('GET', '/audit')
+  expect(body.entries.map(({ visit }: { visit: string }) => visit)).toEqual([
+    'v-12',
+    'v-11',
+    'v-10',
+    'v-9',
+    'v-8',
+  ])
+  await kept.close()
+})
