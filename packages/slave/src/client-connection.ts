@@ -1,10 +1,11 @@
 // The life of one SSH connection: connected, recognised, ready, forwarding, gone. Owns its timers and its tunnel.
 // What a key may do is its roles' to say: `tcpip-forward` needs that of a device, `direct-tcpip` that of a user; one key
 // may have both. Knows nothing of ssh2.
-import type { DeviceRole, Identity, Log, UserRole } from '@sshoal/shared'
+import { plainAddress, type DeviceRole, type Identity, type Log, type UserRole } from '@sshoal/shared'
 
 import { openForward } from './forwarding.ts'
 import type { Visitor } from './gate/gate.ts'
+import { reachText } from './gate/reach-text.ts'
 import { greeting } from './greeting.ts'
 import type { Recognition } from './identities.ts'
 import type { Caller } from './reception.ts'
@@ -196,16 +197,31 @@ export class ClientConnection implements SshConnectionHandlers {
     this.#settle()
   }
 
-  onShell(): Promise<ShellView | undefined> {
-    const { settings, tunnels, id } = this.parts
-    const text = greeting({
-      slave: id,
-      fingerprint: this.fingerprint,
-      device: this.device,
-      tunnel: this.device && tunnels.of(this.device),
-      forwardHost: settings.forwardHost ?? settings.forwardAddress,
-    })
-    return Promise.resolve({ text: `${text}\n` })
+  async onShell(): Promise<ShellView | undefined> {
+    const { settings, tunnels, id, gate } = this.parts
+    const { device, user, fingerprint } = this
+    const texts: string[] = []
+    if (user) {
+      const reach = await gate.reach(user)
+      const { localAddress = 'GATE', localPort = 22 } = this.ssh.socket
+      const at = {
+        host: settings.publicHost ?? plainAddress(localAddress),
+        port: settings.publicPort ?? localPort,
+      }
+      texts.push(reachText({ slave: id, user, fingerprint, gate: at, reach }))
+    }
+    if (device || !user)
+      texts.push(
+        greeting({
+          slave: id,
+          fingerprint,
+          device,
+          tunnel: device && tunnels.of(device),
+          forwardHost: settings.forwardHost ?? settings.forwardAddress,
+        }),
+      )
+    // Without a terminal a device's `ssh -R` must outlive its empty input; who only asks what there is wants an end.
+    return { text: `${texts.join('\n')}\n`, endsAtEof: !device }
   }
 
   onClose(error?: SshEndError): void {
@@ -349,7 +365,9 @@ export class ClientConnection implements SshConnectionHandlers {
     const seconds = Math.round(this.parts.settings.idleGraceTime / 1_000)
     this.refuse({
       code: 'IDLE_TIMEOUT',
-      reason: `no forward and no session for ${seconds} s; ask for one with ssh -R`,
+      reason: this.device
+        ? `no forward and no session for ${seconds} s; ask for one with ssh -R`
+        : `no visit and no session for ${seconds} s`,
     })
   }
 

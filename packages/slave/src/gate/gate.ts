@@ -1,6 +1,6 @@
 // The gate: lets users through to targets. Asks the master about every visit, opens the far end here or at the slave that
 // has it, joins both, and asks again whenever something changes. Nothing is remembered that would allow a visit.
-import type { RelayedVisit, UserRole } from '@sshoal/shared'
+import type { ReachAnswer, RelayedVisit, UserRole } from '@sshoal/shared'
 
 import { refusalText } from '../refusal.ts'
 import type { SlaveParts } from '../slave-parts.ts'
@@ -16,6 +16,9 @@ import { reachHost } from './reach-host.ts'
 import { reachRelay } from './reach-relay.ts'
 import type { RelayPool } from './relay-pool.ts'
 
+/** Targets that `ssh GATE` shows by name. */
+const REACH_LIMIT = 100
+const REACH_DEADLINE_MS = 5_000
 /** A device that moves is looked for again this long, and this often. */
 const MOVING_MS = 3_000
 const MOVING_STEP_MS = 200
@@ -31,7 +34,7 @@ export interface Visitor {
   whyGone(): string | undefined
 }
 
-export interface GateParts extends Pick<SlaveParts, 'id' | 'settings' | 'tunnels' | 'metrics'> {
+export interface GateParts extends Pick<SlaveParts, 'id' | 'settings' | 'tunnels' | 'metrics' | 'link'> {
   visits: GateVisits
   relays: RelayPool
   sockets: GateSockets
@@ -48,6 +51,15 @@ export class Gate {
   /** Of users' connections too, which somebody else owns. */
   get sockets(): GateSockets {
     return this.#parts.sockets
+  }
+
+  /** What may this user reach? Undefined: nobody can say now. */
+  async reach({ project, user }: UserRole): Promise<ReachAnswer | undefined> {
+    try {
+      return await this.#parts.link.request('reach', { project, user, limit: REACH_LIMIT }, REACH_DEADLINE_MS)
+    } catch {
+      return undefined
+    }
   }
 
   /** A `direct-tcpip` of a user. Never rejects. */

@@ -20,6 +20,8 @@ export class Session implements ChannelEnd {
   #handlers: SshConnectionHandlers
   #terminal = false
   #shell = false
+  #endsAtEof = false
+  #finished = false
   #busy = false
   #waiting: WaitingRequest[] = []
   #unsent: Buffer | undefined
@@ -35,9 +37,9 @@ export class Session implements ChannelEnd {
     if (this.#terminal && this.#shell && (data.includes(CTRL_C) || data.includes(CTRL_D))) this.#finish()
   }
 
-  /** Without a terminal EOF is what `ssh host < /dev/null` sends at once; its tunnel must stay. */
+  /** Without a terminal EOF is mostly what `ssh host < /dev/null` sends at once; its tunnel must stay. */
   onEof(): void {
-    if (this.#terminal && this.#shell) this.#finish()
+    if (this.#endsAtEof && this.#shell) this.#finish()
   }
 
   onRoom(): void {
@@ -45,6 +47,7 @@ export class Session implements ChannelEnd {
     const text = this.#unsent
     const sent = this.#channel.send(text)
     this.#unsent = sent < text.length ? text.subarray(sent) : undefined
+    if (this.#finished) this.#finish()
   }
 
   onClosed(): void {
@@ -87,11 +90,12 @@ export class Session implements ChannelEnd {
     if (wantReply) this.#channel.reply(view !== undefined)
     if (view !== undefined) {
       this.#shell = true
+      this.#endsAtEof = this.#terminal || view.endsAtEof === true
       const lines = view.text.replace(/\r?\n$/, '').split(/\r?\n/)
       const newline = this.#terminal ? '\r\n' : '\n'
       this.#unsent = Buffer.from(lines.map((line) => line + newline).join(''))
       this.onRoom()
-      if (this.#terminal && this.#channel.gotEof) this.#finish()
+      if (this.#endsAtEof && this.#channel.gotEof) this.#finish()
     }
     while (!this.#busy) {
       const next = this.#waiting.shift()
@@ -101,7 +105,8 @@ export class Session implements ChannelEnd {
   }
 
   #finish(): void {
-    if (this.#channel.closed) return
+    this.#finished = true
+    if (this.#channel.closed || this.#unsent !== undefined) return
     this.#channel.sendExitStatus(0)
     this.#channel.sendEof()
     this.#channel.close()

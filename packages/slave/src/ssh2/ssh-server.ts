@@ -48,6 +48,8 @@ export type DirectVerdict =
 export interface ShellView {
   /** Lines are joined with CRLF on a pty and LF without. */
   text: string
+  /** Without a pty, too, EOF ends the session. */
+  endsAtEof?: boolean
 }
 
 /** The owner of a connection. Each is called on the connection's own turn; none may throw, a rejected promise is a refusal. */
