@@ -1,8 +1,7 @@
 // The feed over Redis: changes go through one script that fences them and appends them to a stream; every master reads the
 // stream, notices a gap by its numbers and then reads the whole again. While Redis is away nothing is told and everything
 // goes on; when it is back, everybody says again what is linked to him.
-import { errorText, SshoalError, type Log, type SlaveStatus } from '@sshoal/shared'
-import type { Cluster, Redis } from 'ioredis'
+import { errorText, SshoalError, type Log } from '@sshoal/shared'
 
 import type { RedisScript } from '../../store/redis-scripts.ts'
 import type { MasterView } from '../cluster.ts'
@@ -11,14 +10,13 @@ import type {
   ClusterFeed,
   FeedChange,
   FeedListener,
-  FeedSnapshot,
   Question,
-  SlaveFacts,
   SlaveRequest,
   SlotCandidate,
 } from './cluster-feed.ts'
-import { readTunnel, scriptWords } from './feed-message.ts'
+import { scriptWords } from './feed-message.ts'
 import { APPLY, POSITION, RENEW, RESERVE } from './feed-scripts.ts'
+import { readSnapshot, type FeedRedis } from './feed-snapshot.ts'
 import { MasterCalls } from './master-calls.ts'
 import { SlotDesk } from './slot-desk.ts'
 
@@ -31,15 +29,8 @@ const READ_BLOCK_MS = 1_000
 const WAIT_MS = 50
 const CLOSE_MS = 500
 const READ_COUNT = 100
-/** Tunnels that are read of a slave at once. */
-const SCAN_COUNT = 1_000
-/** How often a slave is read again because it was linked anew meanwhile. */
-const SCAN_ROUNDS = 3
 /** After so long at work the feed lets others have a turn. */
 const TURN_MS = 20
-const DEFAULT_STATUS: SlaveStatus = { load: 0, visits: 0, connections: 0 }
-
-export type FeedRedis = Redis | Cluster
 
 export interface RedisFeedOptions {
   master: { id: string; version: string }
@@ -329,70 +320,8 @@ export class RedisFeed implements ClusterFeed {
   async #resync(): Promise<void> {
     this.#position = undefined
     const [id, seq] = (await this.#run(POSITION, [])) as [string, string]
-    this.#listener?.onSnapshot(await this.#snapshot())
+    this.#listener?.onSnapshot(await readSnapshot(this.#redis, this.#keys, this.#options.master.id))
     this.#position = { id, seq: Number(seq) }
-  }
-
-  async #snapshot(): Promise<FeedSnapshot> {
-    const [facts, status] = await Promise.all(
-      ['facts', 'status'].map((name) => this.#redis.hgetall(`${this.#keys}${name}`)),
-    )
-    const slaves: FeedSnapshot['slaves'] = []
-    for (const slave of Object.keys(facts ?? {})) {
-      const found = await this.#slave(slave)
-      if (!found || found.master === this.#options.master.id) continue
-      const said = status?.[slave]
-      slaves.push({
-        ...found,
-        status: said === undefined ? DEFAULT_STATUS : (JSON.parse(said) as SlaveStatus),
-      })
-    }
-    return { slaves }
-  }
-
-  /** A slave as it stands, with all tunnels of one and the same link. Undefined: it is gone. */
-  async #slave(slave: string): Promise<Omit<FeedSnapshot['slaves'][number], 'status'> | undefined> {
-    for (let round = 1; ; round++) {
-      const before = await this.#linkOf(slave)
-      const tunnels = new Map<string, string>()
-      let cursor = '0'
-      do {
-        const [next, fields] = await this.#redis.hscan(
-          `${this.#keys}tunnels:${slave}`,
-          cursor,
-          'COUNT',
-          SCAN_COUNT,
-        )
-        for (let i = 0; i + 1 < fields.length; i += 2) tunnels.set(fields[i] ?? '', fields[i + 1] ?? '')
-        cursor = next
-      } while (cursor !== '0')
-      const after = await this.#linkOf(slave)
-      if (!after) return undefined
-      if (before?.link !== after.link && round < SCAN_ROUNDS) continue
-      const { master, ...facts } = JSON.parse(after.facts) as SlaveFacts & { master: string }
-      return {
-        slave,
-        link: after.link,
-        master,
-        facts,
-        // Said again meanwhile: who hears the rest as changes must not take this for all.
-        synced: before?.synced === true && after.synced && before.link === after.link,
-        tunnels: [...tunnels.values()].map(readTunnel),
-      }
-    }
-  }
-
-  async #linkOf(slave: string): Promise<{ link: string; facts: string; synced: boolean } | undefined> {
-    const names = ['links', 'facts', 'synced']
-    const pipeline = this.#redis.multi()
-    for (const name of names) pipeline.hget(`${this.#keys}${name}`, slave)
-    const [link, facts, synced] = ((await pipeline.exec()) ?? []).map(([error, value]) => {
-      if (error) throw error
-      return typeof value === 'string' ? value : undefined
-    })
-    if (link === undefined || facts === undefined) return undefined
-    const id = link.split(' ')[1] ?? ''
-    return { link: id, facts, synced: synced === id }
   }
 
   async #read(): Promise<void> {
