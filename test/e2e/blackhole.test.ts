@@ -16,6 +16,7 @@ import {
   startSlave,
   visitFrom,
 } from '../kit/index.ts'
+import { startPlainSsh2 } from '../kit/plain-ssh2.ts'
 
 test('T094, T150: a device that is cut off is cut by keepalive, its port is free and its socket gone in the same moment', async () => {
   const network = await createNetwork({ hosts: { server: ['10.78.0.1/24'], device: ['10.78.0.2/24'] } })
@@ -60,4 +61,23 @@ test('T094, T150: a device that is cut off is cut by keepalive, its port is free
   const again = openDevice({ slave, key, netns: network.netns('device') })
   expect(await again.port()).toBe(port)
   expect(device.exit?.status ?? 255).toBe(255)
+})
+
+test('plain ssh2 gives such a device up and keeps its port', async () => {
+  const network = await createNetwork({ hosts: { server: ['10.79.0.1/24'], device: ['10.79.0.2/24'] } })
+  const plain = await startPlainSsh2({
+    netns: network.netns('server'),
+    address: '10.79.0.1',
+    server: { keepaliveInterval: 1_000, keepaliveCountMax: 2 },
+  })
+  const device = openDevice({
+    slave: plain,
+    key: await makeKey(makeFolder()),
+    netns: network.netns('device'),
+  })
+  const port = (await device.port()).toString(16).toUpperCase().padStart(4, '0')
+  await network.cut('device')
+  await plain.process.waitForOutput(/error: Keepalive timeout/)
+  const listening = new RegExp(`:${port} 00000000:0000 0A `)
+  expect(readFileSync(`/proc/${plain.process.pid}/net/tcp`, 'latin1')).toMatch(listening)
 })

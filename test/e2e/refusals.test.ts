@@ -1,5 +1,5 @@
 // Refusals as people read them: what OpenSSH and dropbear print for each. A text in DISCONNECT reaches OpenSSH alone;
-// dropbear shows banners and nothing else, and ends with 0, so what it is not told is in the event.
+// dropbear shows banners and nothing else, and ends with 0, so what it is not told is in the event and on the record.
 
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -14,6 +14,7 @@ import {
   openDevice,
   startCluster,
   type Cluster,
+  type Device,
   type DeviceOptions,
   type Events,
   type Key,
@@ -59,6 +60,15 @@ beforeAll(async () => {
   taken = await openDevice({ slave, key: keys.openssh, username: 'owner' }).port()
 })
 
+/** All that dbclient makes of a DISCONNECT, whatever it says, and it ends with 0. */
+const DROPBEAR_ENDED = /dbclient: Connection to \S+ exited: Disconnect received/
+
+function expectEnded(device: Device, client: 'openssh' | 'dropbear', reason: string): void {
+  if (client === 'openssh') expect(device.output).toContain(`sshoal: ${reason}`)
+  else expect(device.output).toMatch(DROPBEAR_ENDED)
+  expect(device.exit?.status).toBe(client === 'openssh' ? 255 : 0)
+}
+
 describe.each(['openssh', 'dropbear'] as const)('%s', (client) => {
   const connect = (username: string, more: Partial<DeviceOptions> = {}) =>
     connectFrom({ slave, key: keys[client], client, username, ...more })
@@ -79,16 +89,31 @@ describe.each(['openssh', 'dropbear'] as const)('%s', (client) => {
     await events.next('hook.failed')
   })
 
-  test('of a forward where none stands: OpenSSH shows why, dropbear ends, the event says it for both', async () => {
+  test('of a forward where none stands: OpenSSH shows why, dropbear ends, event and record say it for both', async () => {
     const name = `thief-${client}`
+    await cluster.api('POST', '/devices', { id: name })
     const device = connect(name, { forwards: [`${taken}:localhost:22`] })
     await device.exited
     const reason = `port ${taken} is in use`
-    if (client === 'openssh') {
-      expect(device.output).toContain(`sshoal: ${reason}`)
-      expect(device.exit?.status).toBe(255)
-    }
+    expectEnded(device, client, reason)
     await events.next('device.refused', { device: name, code: 'PORT_IN_USE', reason })
+    await eventually(async () =>
+      expect((await cluster.api('GET', `/devices/${name}`)).body).toMatchObject({
+        lastSeen: { why: `refused: ${reason}` },
+      }),
+    )
+  })
+
+  test('of a port that is kept for another device', async () => {
+    const port = slave.forwardPorts.last - (client === 'openssh' ? 0 : 1)
+    const kept = { id: `keeper-${client}`, ports: [port] }
+    expect((await cluster.api('POST', '/devices', kept)).status).toBe(201)
+    const name = `squatter-${client}`
+    const device = connect(name, { forwards: [`${port}:localhost:22`] })
+    await device.exited
+    const { data } = await events.next('device.refused', { device: name, code: 'PORT_RESERVED' })
+    expect(data.reason).toBe(`port ${port} belongs to another device`)
+    expectEnded(device, client, String(data.reason))
   })
 
   test('of a full slave: asks for another', async () => {
@@ -97,8 +122,7 @@ describe.each(['openssh', 'dropbear'] as const)('%s', (client) => {
     const name = `second-${client}`
     const second = connect(name, { slave: small })
     await second.exited
-    if (client === 'openssh')
-      expect(second.output).toContain('sshoal: this slave is full; ask the master for another')
+    expectEnded(second, client, 'this slave is full; ask the master for another')
     await events.next('device.refused', { device: name, code: 'SLAVE_FULL' })
     await first.stop()
     await eventually(async () => expect(await cluster.tunnels()).toHaveLength(1))
@@ -115,8 +139,18 @@ describe.each(['openssh', 'dropbear'] as const)('%s', (client) => {
       expect(device.output).toMatch(
         /administratively prohibited: sshoal: this key may hold a tunnel, not open connections/,
       )
-    }
+    } else expect(device.output).not.toContain('sshoal')
     await device.stop()
+  })
+
+  test('of a connection that a newer one took over', async () => {
+    const older = connect(`twice-${client}`)
+    await older.port()
+    const newer = connect(`twice-${client}`)
+    await newer.port()
+    await older.exited
+    expectEnded(older, client, `a newer connection of twice-${client} from 127.0.1.${sources} took over`)
+    await newer.stop()
   })
 })
 
@@ -147,8 +181,10 @@ test('a slave that is being drained sends newcomers to the master', async () => 
   await eventually(async () => {
     expect((await cluster.cluster()).slaves.find(({ id }) => id === small.id)?.state).toBe('draining')
   })
-  const device = connectFrom({ slave: small, key: keys.openssh, username: 'late' })
-  await device.exited
-  expect(device.output).toContain('sshoal: this slave is being drained; ask the master for another')
-  await events.next('device.refused', { device: 'late', code: 'DRAINING' })
+  for (const client of ['openssh', 'dropbear'] as const) {
+    const device = connectFrom({ slave: small, key: keys[client], client, username: `late-${client}` })
+    await device.exited
+    expectEnded(device, client, 'this slave is being drained; ask the master for another')
+    await events.next('device.refused', { device: `late-${client}`, code: 'DRAINING' })
+  }
 })
