@@ -1,11 +1,23 @@
 import { expect, test } from 'vitest'
 
-import { capacityOf, descriptorLimit, effectiveCapacity } from '../src/descriptors.ts'
+import { capacityOf, descriptorLimit, effectiveCapacity, gateSocketsFor } from '../src/descriptors.ts'
 
 test('T147: two descriptors per tunnel, and some are kept for everything else', () => {
   expect(capacityOf(4_512)).toBe(2_000)
   expect(capacityOf(100)).toBe(1)
   expect(capacityOf(Infinity)).toBeGreaterThanOrEqual(10_000)
+})
+
+test('the gate takes what the tunnels leave, and never what they need', () => {
+  expect(gateSocketsFor(1_024, 256)).toBe(256)
+  expect(gateSocketsFor(65_536, 5_001)).toBe(65_536 - 256 - 10_002)
+  expect(gateSocketsFor(100, 1)).toBe(1)
+  for (const limit of [600, 1_024, 4_096, 20_000, 1_048_576])
+    for (const wanted of [undefined, 10, 100_000]) {
+      const { tunnels } = effectiveCapacity({ wanted, descriptors: limit, ports: 5_001 })
+      expect(gateSocketsFor(limit, tunnels)).toBeGreaterThan(0)
+      if (wanted === undefined) expect(gateSocketsFor(limit, tunnels) + 2 * tunnels).toBeLessThan(limit)
+    }
 })
 
 test('T147: the limit of this very process is known', () => {

@@ -143,32 +143,64 @@ describe('a visit to a device of another slave', () => {
   test('a connection that died is made anew at the next visit', async () => {
     await world.device(holder, 'pi')
     const { client } = await world.user(gate)
-    const between: net.Socket[] = []
-    const road = net.createServer((socket) => {
-      const on = net.connect(relayPort(), '127.0.0.1')
-      between.push(socket, on)
-      for (const each of [socket, on]) each.on('error', () => {})
-      socket.pipe(on).pipe(socket)
-    })
-    road.listen(0, '127.0.0.1')
-    await once(road, 'listening')
-    const { port } = road.address() as net.AddressInfo
-    const grant = world.grant('holder', 'pi')
-    world.answer = (question, by) =>
-      by === 'holder'
-        ? world.granted(question)
-        : { ...grant, carrier: { slave: 'holder', relay: { ...grant.carrier.relay!, port } } }
+    const road = await makeRoad()
     expect(await exchange(await visit(client, 'pi'), 'one')).toBe('one')
     const standing = await visit(client, 'pi')
-    for (const socket of between) socket.destroy()
+    for (const socket of road.sockets) socket.destroy()
     standing.resume()
     await once(standing, 'close')
     expect(await exchange(await visit(client, 'pi'), 'two')).toBe('two')
-    expect(between).toHaveLength(4)
-    for (const socket of between) socket.destroy()
+    expect(road.sockets).toHaveLength(4)
+    road.close()
+  })
+
+  test('a connection on which nothing comes back any more is given up as soon as a visit is asked for', async () => {
+    await world.device(holder, 'pi')
+    const { client } = await world.user(gate)
+    const road = await makeRoad()
+    const standing = await visit(client, 'pi')
+    for (const socket of road.sockets) socket.unpipe().pause()
+    road.server.close()
+    standing.resume()
+    const cut = once(standing, 'close')
+    await expect(visit(client, 'pi')).rejects.toThrow('slave holder, which has pi, cannot be reached')
+    await cut
     road.close()
   })
 })
+
+interface Road {
+  server: net.Server
+  sockets: net.Socket[]
+  close(): void
+}
+
+/** What lies between the two slaves; the master names it as the way to the relay. */
+async function makeRoad(): Promise<Road> {
+  const sockets: net.Socket[] = []
+  const server = net.createServer((socket) => {
+    const on = net.connect(relayPort(), '127.0.0.1')
+    sockets.push(socket, on)
+    for (const each of [socket, on]) each.on('error', () => {})
+    socket.pipe(on).pipe(socket)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as net.AddressInfo
+  const grant = world.grant('holder', 'pi')
+  world.answer = (question, by) =>
+    by === 'holder'
+      ? world.granted(question)
+      : { ...grant, carrier: { slave: 'holder', relay: { ...grant.carrier.relay!, port } } }
+  return {
+    server,
+    sockets,
+    close: () => {
+      for (const socket of sockets) socket.destroy()
+      server.close()
+    },
+  }
+}
 
 describe('the relay of a slave', () => {
   const login = (key = testKey()): Promise<ssh2.Client> => {

@@ -4,8 +4,8 @@ import type { SshChannel, VisitEnd } from '../ssh2/index.ts'
 export interface FarEnd {
   /** Pumps until both directions ended; the counts are as `channel`, the user's side, sees them. Never rejects. */
   join(channel: SshChannel): Promise<VisitEnd>
-  /** Closes it at once, joined or not. */
-  destroy(): void
+  /** Closes it at once, joined or not; where it is a relay, tells the slave at its end why. */
+  destroy(reason?: string): void
 }
 
 /** Why a visit does not come about. */

@@ -5,6 +5,7 @@ import { randomUUID } from 'node:crypto'
 import type { VisitGrant, VisitQuestion, VisitReport } from '@sshoal/shared'
 
 import type { SshChannel, VisitEnd } from '../ssh2/index.ts'
+import { cleanText } from './clean-text.ts'
 import type { FarEnd, VisitRefusal } from './far-end.ts'
 
 /** A grant that ends now and is given again must not be asked for without pause. */
@@ -68,8 +69,9 @@ export class GateVisit {
   /** Ends it at once, in both directions. */
   cut(reason: string): void {
     this.cutFor ??= reason
+    // The far end first: a relay is told why before it is closed.
+    this.#far?.destroy(reason)
     this.#channel?.destroy()
-    this.#far?.destroy()
   }
 
   /** Takes what was granted; `onUntil` is called when its time is over. */
@@ -120,10 +122,16 @@ export class GateVisit {
     }
   }
 
+  /** Only a slave that relays knows the request, and only of its visits it is believed. */
+  #toldWhy(): string | undefined {
+    const why = this.question.via === undefined ? undefined : this.#channel?.toldWhy
+    return why === undefined ? undefined : cleanText(why)
+  }
+
   #reasonOf(end: VisitEnd): string {
     if (this.cutFor !== undefined) return this.cutFor
     if (end.reason === 'finished') return 'finished'
-    return this.#whyGone() ?? 'closed by one side'
+    return this.#whyGone() ?? this.#toldWhy() ?? 'closed by one side'
   }
 }
 

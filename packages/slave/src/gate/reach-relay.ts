@@ -51,7 +51,8 @@ export async function reachRelay(
         once()
         return end
       },
-      destroy() {
+      destroy(reason) {
+        if (reason !== undefined) channel.tellWhy(reason)
         channel.destroy()
         once()
       },

@@ -14,7 +14,8 @@ import { Waiting } from '../startups.ts'
 import type { GateSockets } from './gate-sockets.ts'
 import { RelayConnection } from './relay-connection.ts'
 
-const RECHECK_EVERY_MS = 30_000
+/** With the doubt of a connection (10 s) a captured slave is out after half a minute. */
+const RECHECK_EVERY_MS = 20_000
 
 export interface RelayListenerOptions {
   settings: SlaveSettings

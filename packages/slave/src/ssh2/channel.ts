@@ -3,7 +3,7 @@
 // writable side ends (half-close loses data) and does not enforce its receive window; neither is used.
 import type { Socket } from 'node:net'
 
-import { message } from '@sshoal/shared/ssh-wire'
+import { message, WireReader } from '@sshoal/shared/ssh-wire'
 
 import { Backlog } from './backlog.ts'
 import { Message } from './message.ts'
@@ -14,6 +14,8 @@ import type { Transport } from './transport.ts'
 /** What the peer may send ahead; also the most that one stalled visit can hold in memory. */
 export const WINDOW_BYTES = 2 * 1024 * 1024
 export const PACKET_BYTES = 32 * 1024
+const WHY_REQUEST = 'why@sshoal'
+const MOST_WHY_CHARACTERS = 1_000
 
 /** Who closed a channel: its peer, we, or the end of the connection. */
 export type ClosedBy = 'peer' | 'us' | 'connection'
@@ -41,6 +43,7 @@ export interface ChannelOwner {
 
 export class Channel implements SshChannel {
   readonly id: number
+  toldWhy: string | undefined
   readonly #remoteId: number
   readonly #maxPacket: number
   #owner: ChannelOwner
@@ -150,6 +153,11 @@ export class Channel implements SshChannel {
     this.#consumed = 0
   }
 
+  tellWhy(reason: string): void {
+    if (!this.closed)
+      this.#owner.transport.send(message(Message.CHANNEL_REQUEST, this.#remoteId, WHY_REQUEST, false, reason))
+  }
+
   reply(success: boolean): void {
     const type = success ? Message.CHANNEL_SUCCESS : Message.CHANNEL_FAILURE
     if (!this.#sentClose) this.#owner.transport.send(message(type, this.#remoteId))
@@ -210,6 +218,11 @@ export class Channel implements SshChannel {
   }
 
   onRequest(type: string, wantReply: boolean, payload: Buffer, at: number): void {
+    if (type === WHY_REQUEST) {
+      this.toldWhy = new WireReader(payload, at).text().slice(0, MOST_WHY_CHARACTERS)
+      if (wantReply) this.reply(true)
+      return
+    }
     if (this.#end?.onRequest !== undefined) this.#end.onRequest(type, wantReply, payload, at)
     else if (wantReply) this.reply(false)
   }

@@ -118,6 +118,10 @@ export interface SshChannel {
   join(other: SshChannel): Promise<VisitEnd>
   /** Closes at once in both directions. */
   destroy(): void
+  /** Tells the other end of a `visit@sshoal` why it is about to be closed. */
+  tellWhy(reason: string): void
+  /** What the other end told so. */
+  readonly toldWhy: string | undefined
 }
 
 export interface VisitEnd {
