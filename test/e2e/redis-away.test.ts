@@ -208,3 +208,23 @@ test('a start without Redis fails within seconds, and closing does not wait for 
     message: expect.stringMatching(/127\.0\.0\.1:\d+ does not answer: connect ECONNREFUSED/),
   })
 })
+
+test('a Redis that loads and does not know how long is served again as soon as it is done', async () => {
+  // Many small ones that load slowly, then a large one: by bytes hardly anything is done until it suddenly is.
+  const redis = await startRedis({
+    durable: false,
+    config: [
+      ['key-load-delay', '1000'],
+      ['rdbcompression', 'no'],
+      ['enable-debug-command', 'yes'],
+    ],
+  })
+  const store = await open(redis)
+  await redis.cli('debug', 'populate', '3000', 'small', '10')
+  await redis.cli('-n', '1', 'debug', 'populate', '1', 'large', String(64 * 1024 * 1024))
+  await redis.cli('save')
+  await redis.restart()
+  const begin = performance.now()
+  await eventually(async () => expect((await put(store, randomUUID())).done).toBe(true), { within: 20_000 })
+  expect(performance.now() - begin).toBeLessThan(4_000)
+})

@@ -17,6 +17,8 @@ export const CALL_MS = 1_800
 /** A start waits this long for Redis. */
 const OPEN_MS = 5_000
 const RETRY_MS = 1_000
+/** A Redis that loads its data is asked again after so long whether it is done. */
+const LOADING_MS = 200
 
 export type RedisClient = Redis | Cluster
 
@@ -47,6 +49,8 @@ export function makeRedisClient(
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,
     retryStrategy: (times) => Math.min(times * 50, RETRY_MS),
+    // ioredis waits as long as Redis guesses that it still loads, and a guess of its first moments is many times too long.
+    maxLoadingRetryTime: LOADING_MS,
     // After a failover the old server answers so; the next connection finds the new one.
     reconnectOnError: (error) => error.message.startsWith('READONLY'),
   }
