@@ -7,6 +7,7 @@ import { beforeAll, describe, expect, test } from 'vitest'
 
 import { startGateWorld, type GateWorld, type HeldDevice, type Person } from '../kit/gate.ts'
 import {
+  callApi,
   makeFolder,
   makeKey,
   openVisit,
@@ -251,6 +252,19 @@ describe('with the command', () => {
     expect(ran.status).toBe(255)
     expect(ran.stderr).toMatch(/REMOTE HOST IDENTIFICATION HAS CHANGED|Host key verification failed/)
     await world.ok('PATCH', `/targets/${name}`, { hostKeys: [] })
+  })
+
+  test('a token of role user shows its own targets alone; one of an admin says whose', async () => {
+    await world.person('bob')
+    const { url, adminToken } = of(world.all.masters, 1)
+    const { token } = await world.ok<{ token: string }>('POST', '/tokens', { role: 'user', user: 'bob' })
+    const ask = (bearer: string, query: string) =>
+      callApi<{ config: string }>({ url, token: bearer }, 'GET', `/ssh-config?gate=via-s1${query}`)
+    expect((await ask(token, '')).body.config).not.toContain('near-1')
+    expect(await ask(token, '&user=ann')).toMatchObject({ status: 403, body: { code: 'FORBIDDEN' } })
+    expect(await ask(adminToken, '')).toMatchObject({ status: 400 })
+    expect((await ask(adminToken, '&user=ann')).body.config).toContain('near-1')
+    expect(await callApi({ url, token }, 'GET', '/audit')).toMatchObject({ status: 403 })
   })
 
   test('G035 G036: a gate or a user that is not there is said', async () => {

@@ -1,0 +1,228 @@
+// Where the device is makes no difference: it moves, slaves die, people share it, and a stalled visit stalls itself alone.
+
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+import { beforeAll, describe, expect, test } from 'vitest'
+
+import { startGateWorld, type GateWorld, type HeldDevice, type Person } from '../kit/gate.ts'
+import {
+  callApi,
+  eventually,
+  makeFolder,
+  openVisit,
+  run,
+  startEcho,
+  startSilent,
+  takePorts,
+  visit,
+  type Service,
+} from '../kit/index.ts'
+import { of } from '../kit/masters.ts'
+
+let world: GateWorld
+let ann: Person
+let bob: Person
+let echo: Service
+/** Of both slaves, each on an address of its own under one name. */
+let gatePort: number
+let relayPort: number
+/** Starts on the second slave. */
+let mover: HeldDevice
+
+beforeAll(async () => {
+  const ports = await takePorts(3)
+  gatePort = ports.first
+  relayPort = ports.first + 1
+  world = await startGateWorld({
+    masterFlags: ['--gate-host', `gate.test:${gatePort}`],
+    slaveFlags: (n) => [
+      '--ssh-listen',
+      `127.0.0.1:0,127.0.0.${n + 2}:${gatePort}`,
+      '--relay-listen',
+      `127.0.0.1:${relayPort + n}`,
+    ],
+  })
+  ann = await world.person('ann')
+  bob = await world.person('bob')
+  echo = await startEcho()
+  mover = await world.device('mover', 1, { forwards: [onEcho()] })
+  await grantBoth('mover')
+})
+
+const onEcho = (): string => `0:${echo.host}:${echo.port}`
+
+async function grantBoth(target: string): Promise<void> {
+  for (const { login } of [ann, bob]) await world.grant(login, { target, forwards: ['*'] })
+}
+
+/** Sends, and reads as much back. */
+async function talk(address: { host: string; port: number }, text: string): Promise<string> {
+  const visit = await openVisit(address)
+  visit.send(text)
+  await eventually(() => visit.received.length >= text.length, {
+    message: `${text} comes back`,
+    hopeless: () => visit.closed || visit.ended,
+  })
+  visit.close()
+  return visit.received.toString()
+}
+
+async function metric(n: number, name: string): Promise<number> {
+  const { body } = await callApi<string>({ url: of(world.all.slaves, n).statusUrl }, 'GET', '/metrics')
+  const lines = body.split('\n').filter((line) => line.startsWith(name) && !line.startsWith('#'))
+  return lines.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0)
+}
+
+describe('whichever slave the device is on', () => {
+  test('a device on the other slave is reached by a relay, and after it moved directly, and back', async () => {
+    const { address } = await ann.open('mover')
+    expect(await talk(address, 'relayed')).toBe('relayed')
+    await mover.moveTo(0, 'taken over')
+    expect(await talk(address, 'direct')).toBe('direct')
+    await mover.moveTo(1, 'taken over')
+    expect(await talk(address, 'relayed again')).toBe('relayed again')
+  })
+
+  test('whoever comes while it moves is through, or is told that it is offline; never anything else', async () => {
+    const { address, ssh } = await ann.open('mover')
+    let arrived = 0
+    let moving = true
+    const knock = async (): Promise<void> => {
+      while (moving) {
+        const visit = await openVisit(address)
+        visit.send('hello')
+        await eventually(() => visit.received.length === 5 || visit.closed || visit.ended)
+        if (visit.received.length === 5) arrived++
+        visit.close()
+      }
+    }
+    const knocking = Promise.all([knock(), knock()])
+    try {
+      for (const to of [0, 1, 0]) await mover.moveTo(to)
+      await mover.moveTo(1, 'taken over')
+    } finally {
+      moving = false
+      await knocking
+    }
+    expect(arrived).toBeGreaterThan(0)
+    const said = [...ssh.stderr.matchAll(/open failed: (.*)/g)].map(([, text]) => text)
+    for (const text of said) expect(text).toMatch(/offline|not connected|closed/)
+    expect(await talk(address, 'after')).toBe('after')
+  })
+
+  test('many visits between two slaves share one connection', async () => {
+    const { address } = await ann.open('mover')
+    const visits = await Promise.all(Array.from({ length: 20 }, () => openVisit(address)))
+    for (const visit of visits) visit.send('x')
+    await Promise.all(visits.map((visit) => visit.receive(1)))
+    expect(await metric(0, 'sshoal_relay_connections{direction="out"}')).toBe(1)
+    for (const visit of visits) visit.close()
+  })
+})
+
+describe('one device, many people', () => {
+  test('two people on one device do not disturb each other, and half-close is passed on', async () => {
+    const whole = await startEcho({ whole: true })
+    await world.device('shared', 1, { forwards: [`0:${whole.host}:${whole.port}`] })
+    await grantBoth('shared')
+    const sent = [Buffer.alloc(3_000_000, 'ann'), Buffer.alloc(3_000_000, 'bob')]
+    const opened = await Promise.all([ann.open('shared', 22, 0), bob.open('shared', 22, 1)])
+    const got = await Promise.all(opened.map(({ address }, n) => visit(address, of(sent, n))))
+    for (const [n, bytes] of got.entries()) expect(bytes.equals(of(sent, n)), `person ${n}`).toBe(true)
+  })
+
+  test('a visit whose device does not read, and one whose person does not, stall only themselves', async () => {
+    const silent = await startSilent()
+    const forwards = [onEcho(), `silent:80:${silent.host}:${silent.port}`]
+    await world.device('stalled', 1, { forwards })
+    await grantBoth('stalled')
+    const [toSilent, toEcho, bobs] = await Promise.all([
+      ann.open('silent.stalled', 80),
+      ann.open('stalled'),
+      bob.open('stalled'),
+    ])
+    const deaf = await openVisit(toSilent.address)
+    const mute = await openVisit(toEcho.address)
+    mute.socket.pause()
+    const much = Buffer.alloc(30_000_000)
+    for (const visit of [deaf, mute]) visit.send(much)
+    await eventually(() => deaf.socket.writableLength > 0 && mute.socket.writableLength > 0)
+    expect(await talk(toEcho.address, 'hers')).toBe('hers')
+    expect(await talk(bobs.address, 'his')).toBe('his')
+    expect(deaf.closed || mute.closed).toBe(false)
+    deaf.close()
+    mute.close()
+  })
+})
+
+describe('the relay', () => {
+  test('lets in neither people nor devices, only host keys that the master lists', async () => {
+    const held = await world.device('curious', 0)
+    const settings = ['BatchMode=yes', 'IdentitiesOnly=yes', 'IdentityAgent=none', 'StrictHostKeyChecking=no']
+    const flags = [...settings, 'UserKnownHostsFile=/dev/null'].flatMap((setting) => ['-o', setting])
+    const knock = (keyFile: string, ...words: string[]) =>
+      run('ssh', [
+        '-F',
+        'none',
+        '-p',
+        String(relayPort + 1),
+        '-i',
+        keyFile,
+        ...flags,
+        'x@127.0.0.1',
+        ...words,
+      ])
+    for (const { path } of [ann.key, held.key])
+      expect((await knock(path, '-W', 'mover:22')).stderr).toMatch(/Permission denied/)
+    // A slave's own host key logs in, and is nobody who visits or gets a command.
+    const hostKey = join(of(world.all.slaves, 0).folder, 'host-key')
+    for (const words of [['-W', 'mover:22'], ['id']]) {
+      const ran = await knock(hostKey, ...words)
+      expect(ran.status).not.toBe(0)
+      expect(ran.stderr).not.toMatch(/Permission denied/)
+      expect(ran.stdout).toBe('')
+    }
+  })
+})
+
+test('what is open over a relay survives the end of a master, and so does the way in', async () => {
+  const { address } = await ann.open('mover')
+  const session = await openVisit(address)
+  session.send('before')
+  await session.receive(6)
+  const { process } = of(world.all.masters, 1)
+  process.signal('SIGKILL')
+  await process.exited
+  session.send('while')
+  expect((await session.receive(11)).toString()).toBe('beforewhile')
+  // Its slaves are with the other one in a moment.
+  await eventually(async () => expect(await talk(address, 'new')).toBe('new'))
+  await world.all.restartMaster(1)
+})
+
+describe('--gate-host with several slaves', () => {
+  test('G007: one name serves all; losing a slave strands nobody', async () => {
+    const moving = await world.device('everywhere', 0)
+    await grantBoth('everywhere')
+    // As a name with two addresses in the DNS; ssh tries them in turn.
+    const hosts = join(makeFolder(), 'hosts')
+    writeFileSync(hosts, '127.0.0.1 localhost\n127.0.0.2 gate.test\n127.0.0.3 gate.test\n')
+    const answer = await world.ok<{ gate: { host: string; port: number } }>('GET', '/ssh-config?user=ann')
+    expect(answer.gate).toMatchObject({ host: 'gate.test', port: gatePort })
+    const files = await ann.files(null)
+    const ssh = async () => {
+      const inside = `mount --bind ${hosts} /etc/hosts && exec ssh -F ${files.config} everywhere echo here`
+      return run('unshare', ['-m', 'sh', '-c', inside])
+    }
+    const before = await ssh()
+    expect(before.stdout, before.stderr).toBe('here\n')
+    const { process } = of(world.all.slaves, 0)
+    process.signal('SIGKILL')
+    await process.exited
+    await moving.moveTo(1)
+    const after = await ssh()
+    expect(after.stdout, after.stderr).toBe('here\n')
+    await world.all.restartSlave(0)
+  })
+})
