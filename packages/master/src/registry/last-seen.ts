@@ -28,6 +28,8 @@ interface Pending {
 const FLUSH_EVERY_MS = 1_000
 /** Other devices may want the same name of a target. */
 const ATTEMPTS = 20
+/** So many at once; then others get their turn: after a restart of the master a million wait. */
+const AT_ONCE = 250
 
 export class LastSeen {
   readonly #store: Store
@@ -93,7 +95,11 @@ export class LastSeen {
     this.#writing = batch
     this.#pending = new Map()
     try {
-      await Promise.all([...batch.values()].map((entry) => this.#writeOne(entry)))
+      const entries = batch.values()
+      for (let some = take(entries); some.length > 0; some = take(entries)) {
+        await Promise.all(some.map((entry) => this.#writeOne(entry)))
+        await new Promise((resolve) => setImmediate(resolve))
+      }
     } catch (error) {
       this.#log.error({ err: errorText(error), devices: batch.size }, 'last seen could not be written')
       for (const [key, entry] of batch) {
@@ -141,4 +147,14 @@ export class LastSeen {
       if (outcome.done) return
     }
   }
+}
+
+function take(entries: Iterator<Pending>): Pending[] {
+  const some: Pending[] = []
+  while (some.length < AT_ONCE) {
+    const { value, done } = entries.next()
+    if (done) break
+    some.push(value)
+  }
+  return some
 }
