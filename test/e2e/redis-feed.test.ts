@@ -33,7 +33,7 @@ test('a Redis that forgot all scripts is told them again', async () => {
   await feed.start(listen().listener)
   await redis.cli('SCRIPT', 'FLUSH')
   const candidates = [{ id: 'a', tunnels: 0, capacity: 10 }]
-  expect(await feed.reserve('', candidates)).toBe('a')
+  expect(await feed.reserve('', () => candidates)).toBe('a')
   expect(feed.away).toBe(false)
   await feed.close()
 })
@@ -45,13 +45,13 @@ test('slots that were asked of a Redis that stood still are not reserved when it
   await feed.start(listen().listener)
   await other.start(heard.listener)
   redis.signal('SIGSTOP')
-  const asked = feed.reserve('', [{ id: 'a', tunnels: 0, capacity: 10 }])
+  const asked = feed.reserve('', () => [{ id: 'a', tunnels: 0, capacity: 10 }])
   expect(await asked).toBeUndefined()
   redis.signal('SIGCONT')
   await eventually(() => !feed.away && !other.away)
   expect(await redis.cli('EXISTS', '{late}:live:slots:a')).toBe('0')
   expect(heard.changes).toEqual([])
-  expect(await feed.reserve('', [{ id: 'a', tunnels: 0, capacity: 10 }])).toBe('a')
+  expect(await feed.reserve('', () => [{ id: 'a', tunnels: 0, capacity: 10 }])).toBe('a')
   expect(await redis.cli('ZCARD', '{late}:live:slots:a')).toBe('1')
   await Promise.all([feed.close(), other.close()])
 })
@@ -89,7 +89,9 @@ test('two masters on a Redis Cluster of three nodes hear each other, share slots
   one.publish({ type: 'synced', slave: 's1', link: 'l1' })
   await eventually(() => expect(heard.changes.map(({ type }) => type)).toEqual(['joining', 'synced']))
   const candidates = ['s1', 's2'].map((id) => ({ id, tunnels: 0, capacity: 10 }))
-  const chosen = await Promise.all([one, two, one, two].map(async (feed) => feed.reserve('', candidates)))
+  const chosen = await Promise.all(
+    [one, two, one, two].map(async (feed) => feed.reserve('', () => candidates)),
+  )
   expect(chosen.filter((id) => id === 's1')).toHaveLength(2)
   expect(chosen.filter((id) => id === 's2')).toHaveLength(2)
   const question = { project: 'default', device: 'd' }

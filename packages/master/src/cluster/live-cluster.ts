@@ -21,7 +21,7 @@ import { LiveTunnels, wireHolder } from './live-tunnels.ts'
 import { OtherMasters } from './other-masters.ts'
 import { SLOT_MS } from './reservations.ts'
 import { Roster } from './roster.ts'
-import { eligibleSlaves, leastBusy } from './select-slave.ts'
+import { eligibleSlaves, selectSlave } from './select-slave.ts'
 import type { SlaveRecord } from './slave-record.ts'
 
 export class LiveCluster implements Cluster {
@@ -33,6 +33,7 @@ export class LiveCluster implements Cluster {
   readonly #others: OtherMasters
   readonly #startedAt = performance.now()
   readonly #slots = { slots: 0, noSlave: 0 }
+  #countedAt = -Infinity
 
   constructor(deps: LiveClusterDeps) {
     const { publish, saw, feed } = deps
@@ -67,19 +68,25 @@ export class LiveCluster implements Cluster {
   slot(request: SlotRequest): Slot | undefined | Promise<Slot | undefined> {
     const { feed, regionFallback } = this.deps
     const { candidates } = this.roster
-    const now = performance.now()
-    for (const slave of candidates) slave.reservations.count(now)
-    const eligible = eligibleSlaves(candidates, request, regionFallback)
-    const reserved =
-      eligible.length === 0
-        ? undefined
-        : feed.reserve(`${request.region ?? ''} ${request.port ?? ''}`, eligible)
-    if (!reserved) return this.#given(leastBusy(eligible), request)
+    this.#countReservations()
+    const here = selectSlave(candidates, request, regionFallback)
+    if (!here) return this.#given(undefined, request)
+    const wish = `${request.region ?? ''} ${request.port ?? ''}`
+    const reserved = feed.reserve(wish, () => eligibleSlaves(candidates, request, regionFallback))
+    if (!reserved) return this.#given(here, request)
     return reserved.then((id) => {
       // It may have gone while Redis chose it.
       const chosen = id === undefined ? undefined : this.roster.joinedSlave(id)
-      return this.#given(chosen ?? leastBusy(eligible), request)
+      return this.#given(chosen ?? selectSlave(this.roster.candidates, request, regionFallback), request)
     })
+  }
+
+  /** Lets go of those that are over: once a millisecond, for however many slots are asked for in it. */
+  #countReservations(): void {
+    const now = performance.now()
+    if (now - this.#countedAt < 1) return
+    this.#countedAt = now
+    for (const slave of this.roster.candidates) slave.reservations.count(now)
   }
 
   #given(slave: SlaveRecord | undefined, request: SlotRequest): Slot | undefined {

@@ -25,27 +25,34 @@ export function eligibleSlaves<C extends Candidate>(
   wish: Wish,
   fallback: RegionFallback,
 ): readonly C[] {
-  const regions =
-    wish.region === undefined ? [undefined] : [wish.region, ...(fallback.get(wish.region) ?? [])]
-  for (const region of regions) {
-    const found = slaves.filter(
-      (slave) =>
-        slave.state === 'ready' &&
-        slave.tunnels < slave.capacity &&
-        (region === undefined || slave.region === region) &&
-        (wish.port === undefined || slave.sshPorts.includes(wish.port)),
-    )
+  for (const region of regionsToTry(wish, fallback)) {
+    const found = slaves.filter((slave) => mayBeChosen(slave, region, wish.port))
     if (found.length > 0) return found
   }
   return []
 }
 
 /**
- * The least busy: the smallest (tunnels + reserved) / capacity; of equals the one with fewer reservations, then the first
- * by id. A reservation orders slaves, it never makes one full. Undefined: none.
+ * Which slave the next device is sent to, of the eligible the least busy: the smallest (tunnels + reserved) / capacity; of
+ * equals the one with fewer reservations, then the first by id. A reservation orders slaves, it never makes one full.
+ * Undefined: none takes devices. Goes through them once and makes no list: this is done for every slot.
  */
-export function leastBusy<C extends Pick<Candidate, 'id' | 'tunnels' | 'reserved' | 'capacity'>>(
+export function selectSlave<C extends Candidate>(
   slaves: readonly C[],
+  wish: Wish,
+  fallback: RegionFallback,
+): C | undefined {
+  for (const region of regionsToTry(wish, fallback)) {
+    const best = leastBusy(slaves, region, wish.port)
+    if (best) return best
+  }
+  return undefined
+}
+
+function leastBusy<C extends Candidate>(
+  slaves: readonly C[],
+  region: string | undefined,
+  port: number | undefined,
 ): C | undefined {
   let best: C | undefined
   let bestShare = Infinity
@@ -60,6 +67,8 @@ export function leastBusy<C extends Pick<Candidate, 'id' | 'tunnels' | 'reserved
       (reserved > bestReserved || (reserved === bestReserved && slave.id > best.id))
     )
       continue
+    // Last, because few come so far.
+    if (!mayBeChosen(slave, region, port)) continue
     best = slave
     bestShare = share
     bestReserved = reserved
@@ -67,11 +76,15 @@ export function leastBusy<C extends Pick<Candidate, 'id' | 'tunnels' | 'reserved
   return best
 }
 
-/** Which slave the next device is sent to; undefined: none takes devices. */
-export function selectSlave<C extends Candidate>(
-  slaves: readonly C[],
-  wish: Wish,
-  fallback: RegionFallback,
-): C | undefined {
-  return leastBusy(eligibleSlaves(slaves, wish, fallback))
+function regionsToTry({ region }: Wish, fallback: RegionFallback): readonly (string | undefined)[] {
+  return region === undefined ? [undefined] : [region, ...(fallback.get(region) ?? [])]
+}
+
+function mayBeChosen(slave: Candidate, region: string | undefined, port: number | undefined): boolean {
+  return (
+    slave.state === 'ready' &&
+    slave.tunnels < slave.capacity &&
+    (region === undefined || slave.region === region) &&
+    (port === undefined || slave.sshPorts.includes(port))
+  )
 }

@@ -115,11 +115,11 @@ export function feedSuite(make: () => Promise<ClusterFeed> | ClusterFeed): void 
     const { feed } = await started()
     const candidates = ['a', 'b'].map((id) => ({ id, tunnels: 0, capacity: 10 }))
     const chosen = await Promise.all(
-      Array.from({ length: 10 }, async (_, n) => feed.reserve(`wish ${n % 2}`, candidates)),
+      Array.from({ length: 10 }, async (_, n) => feed.reserve(`wish ${n % 2}`, () => candidates)),
     )
     for (const id of chosen) expect([undefined, 'a', 'b']).toContain(id)
     await feed.close()
-    expect(await feed.reserve('', candidates)).toBeUndefined()
+    expect(await feed.reserve('', () => candidates)).toBeUndefined()
   })
 
   test('the clock is near ours and does not go back', async () => {

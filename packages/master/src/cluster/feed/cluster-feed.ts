@@ -92,11 +92,11 @@ export interface ClusterFeed {
   /** Sent in order, batched by the tick; never throws. While the feed is away it is dropped: `holdings` make up for it. */
   publish(change: FeedChange): void
   /**
-   * Chooses the least busy of `candidates` (ordered by id) and reserves a place on it, atomically over all masters. Those who
+   * Chooses the least busy of `candidates()` (ordered by id) and reserves a place on it, atomically over all masters. Those who
    * ask with the same `wish` in one tick share one look at the candidates.
    * Undefined: the feed cannot say now; choose by what you know.
    */
-  reserve(wish: string, candidates: readonly SlotCandidate[]): Promise<string | undefined> | undefined
+  reserve(wish: string, candidates: () => readonly SlotCandidate[]): Promise<string | undefined> | undefined
   /** Asks a slave that is linked to another master. Rejects with LINK_LOST or LINK_DEADLINE. */
   request<T extends SlaveRequest>(
     master: string,
