@@ -7,3 +7,9 @@ export function holderKey(holder: Holder): string {
     ? `${holder.project}\0${holder.device}`
     : `${holder.project}\0${holder.device}\0${holder.lease}`
 }
+
+/** What `holderKey` was made of. */
+export function holderOfKey(key: string): Holder {
+  const [project = '', device = '', lease] = key.split('\0')
+  return lease === undefined ? { project, device } : { project, device, lease }
+}

@@ -22,7 +22,7 @@ export {
   VisitQuestion,
   VisitReport,
 } from './gate-protocol.ts'
-export { holderKey } from './holder.ts'
+export { holderKey, holderOfKey } from './holder.ts'
 export {
   linkProof,
   masterSpeech,

@@ -1,6 +1,7 @@
 // What the live cluster needs of the rest of the master: its parts take these as arguments and import none of it.
 import type { FixedPort, Holder, LeaseGrant, Log, WhoAnswer } from '@sshoal/shared'
 
+import type { LateData } from '../events/events.ts'
 import type { Store } from '../store/store.ts'
 import type { ClusterFeed } from './feed/cluster-feed.ts'
 import type { GateDesk } from './gate-desk.ts'
@@ -29,7 +30,11 @@ export interface LiveClusterDeps {
   master: { id: string; version: string }
   slaveGraceMs: number
   regionFallback: RegionFallback
-  publish(type: string, data: object, scope?: { project?: string; source?: string; reason?: string }): void
+  publish(
+    type: string,
+    data: object | LateData,
+    scope?: { project?: string; source?: string; reason?: string },
+  ): void
   saw(holder: Holder, sighting: Sighting): void
   /** `elsewhere`: another master heard it, and wrote it down. */
   refused(refusal: Refused, elsewhere?: boolean): void

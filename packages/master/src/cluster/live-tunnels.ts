@@ -9,16 +9,22 @@ import type { SlaveRecord } from './slave-record.ts'
 import { TunnelTable } from './tunnel-table.ts'
 
 const BUCKETS = 4_096
+const NO_DETAILS = Object.freeze({})
 
 export interface LiveTunnelsDeps extends Pick<LiveClusterDeps, 'publish' | 'saw' | 'feed'> {
   /** The newer tunnel of a holder took the place of one on another slave, which may not know it yet. */
   moved(older: LiveTunnel, newer: LiveTunnel): void
 }
 
+interface Project {
+  name: string
+  tunnels: number
+}
+
 export class LiveTunnels {
   readonly #deps: LiveTunnelsDeps
   readonly #table = new TunnelTable(BUCKETS)
-  readonly #perProject = new Map<string, number>()
+  readonly #perProject = new Map<string, Project>()
   /** The greatest epoch that was seen, over all holders. */
   lastEpoch = 0
   readonly counters = { ups: 0, downs: 0, moves: 0, dropped: 0 }
@@ -36,7 +42,7 @@ export class LiveTunnels {
   }
 
   count(project: string): number {
-    return this.#perProject.get(project) ?? 0
+    return this.#perProject.get(project)?.tunnels ?? 0
   }
 
   /** `only`: the slave that the filter names, where it is in the view. Throws INVALID_CURSOR. */
@@ -60,8 +66,12 @@ export class LiveTunnels {
   }
 
   /** Undefined: it stands. Else it lost to a newer tunnel, whose place is told. */
-  up(slave: SlaveRecord, wire: Tunnel, options: { announced: boolean }): { reason: string } | undefined {
-    const key = holderKey(wire)
+  up(
+    slave: SlaveRecord,
+    wire: Tunnel,
+    options: { announced: boolean },
+    key = holderKey(wire),
+  ): { reason: string } | undefined {
     const current = this.#table.get(key)
     if (current && isNewer(current, wire.epoch, slave.id)) {
       this.counters.dropped++
@@ -72,31 +82,31 @@ export class LiveTunnels {
       this.#deps.feed.publish({ type: 'up', slave: slave.id, link: slave.link, tunnel: wire, arrived })
     }
     if (current && current.slave === slave && current.epoch === wire.epoch) {
-      current.forwards = wire.forwards
+      current.saidAgain(wire)
       return undefined
     }
     this.lastEpoch = Math.max(this.lastEpoch, wire.epoch)
     if (!options.announced) slave.reservations.use(performance.now())
-    const tunnel = new LiveTunnel(wire, slave)
+    const project = this.#project(wire.project)
+    const tunnel = new LiveTunnel(wire, slave, key, project.name)
     if (current) this.#replace(current, tunnel)
-    else this.#perProject.set(wire.project, this.count(wire.project) + 1)
-    // The tunnel's own key, so that a million of them stand in memory once.
-    this.#table.set(tunnel.key, tunnel)
-    slave.table.set(tunnel.key, tunnel)
+    else project.tunnels++
+    this.#table.set(key, tunnel)
+    slave.table.set(key, tunnel)
     this.counters.ups++
     const type = current && current.slave !== slave ? 'tunnel.moved' : 'tunnel.up'
-    this.#tell(type, tunnel, current && current.slave !== slave ? { from: current.slave.id } : {})
-    this.#saw(tunnel, options.announced ? 'announced' : 'connected')
+    this.#tell(type, tunnel, current && current.slave !== slave ? { from: current.slave.id } : undefined)
+    this.#saw(wire, slave, options.announced ? 'announced' : 'connected')
     return undefined
   }
 
   changed(slave: SlaveRecord, holder: Holder, epoch: number, forwards: Forward[]): void {
     const tunnel = this.#table.get(holderKey(holder))
     if (tunnel?.slave !== slave || tunnel.epoch !== epoch) return void this.counters.dropped++
-    tunnel.forwards = forwards
+    tunnel.setForwards(forwards)
     if (slave.wire)
       this.#deps.feed.publish({ type: 'changed', slave: slave.id, link: slave.link, tunnel: tunnel.wire() })
-    this.#tell('tunnel.changed', tunnel, {})
+    this.#tell('tunnel.changed', tunnel)
   }
 
   down(slave: SlaveRecord, holder: Holder, epoch: number, reason: string): void {
@@ -123,6 +133,12 @@ export class LiveTunnels {
     for (const tunnel of slave.table.values()) this.#remove(tunnel, reason)
   }
 
+  #project(name: string): Project {
+    let project = this.#perProject.get(name)
+    if (!project) this.#perProject.set(name, (project = { name, tunnels: 0 }))
+    return project
+  }
+
   #tellDown(slave: SlaveRecord, holder: LiveTunnel | Holder, epoch: number, reason: string): void {
     if (!slave.wire) return
     const { id, link } = slave
@@ -139,43 +155,24 @@ export class LiveTunnels {
   #remove(tunnel: LiveTunnel, reason: string): void {
     tunnel.slave.table.delete(tunnel.key, tunnel)
     if (!this.#table.delete(tunnel.key, tunnel)) return
-    const left = this.count(tunnel.project) - 1
-    if (left > 0) this.#perProject.set(tunnel.project, left)
-    else this.#perProject.delete(tunnel.project)
+    const project = this.#project(tunnel.project)
+    if (--project.tunnels === 0) this.#perProject.delete(project.name)
     this.counters.downs++
     this.#tell('tunnel.down', tunnel, { reason })
-    this.#saw(tunnel, reason)
+    if (tunnel.slave.master === undefined) this.#saw(tunnel.wire(), tunnel.slave, reason)
   }
 
-  #tell(type: string, tunnel: LiveTunnel, more: object): void {
-    const { device, lease, slave, remoteAddress, fingerprint, epoch } = tunnel
-    const ports = tunnel.forwards.map(({ kind, bindAddress, bindPort, port }) => ({
-      kind,
-      bindAddress,
-      bindPort,
-      port,
-    }))
-    const data = {
-      device,
-      ...(lease === undefined ? {} : { lease }),
-      slave: slave.id,
-      remoteAddress,
-      fingerprint,
-      epoch,
-      forwards: ports,
-      ...more,
-    }
-    this.#deps.publish(type, data, { project: tunnel.project })
+  #tell(type: string, tunnel: LiveTunnel, more?: object): void {
+    this.#deps.publish(type, tunnel.news(more), { project: tunnel.project })
   }
 
-  #saw(tunnel: LiveTunnel, why: string): void {
+  #saw(tunnel: Tunnel, slave: SlaveRecord, why: string): void {
     // Its own master writes it down.
-    if (tunnel.slave.master !== undefined) return
-    const { slave, lease, details } = tunnel
+    if (slave.master !== undefined) return
     const sighting = { at: Date.now(), where: `${tunnel.remoteAddress} on ${slave.id}`, why }
-    if (lease !== undefined) return this.#deps.saw(tunnel, sighting)
+    if (tunnel.lease !== undefined) return this.#deps.saw(tunnel, sighting)
     const region = slave.region === undefined ? {} : { region: slave.region }
-    this.#deps.saw(tunnel, { ...sighting, ...region, details })
+    this.#deps.saw(tunnel, { ...sighting, ...region, details: tunnel.details ?? NO_DETAILS })
   }
 }
 

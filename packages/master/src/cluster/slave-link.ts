@@ -46,8 +46,9 @@ export class SlaveLink {
   #deadline: NodeJS.Timeout
   #hello: Hello | undefined
   #slave: SlaveRecord | undefined
-  /** The epochs of the snapshot, by holder. */
-  readonly #named = new Map<string, number>()
+  #chunks = 0
+  /** The epochs of the snapshot, by holder; undefined: nobody will ask. */
+  #named: Map<string, number> | undefined
   readonly #lost: Lost[] = []
   /** What came while the hello was being judged. */
   readonly #early: ((slave: SlaveRecord) => void)[] = []
@@ -209,15 +210,19 @@ export class SlaveLink {
     if (this.#synced) return this.#refuse(CLOSE.BAD_FRAME, 'a snapshot out of order')
     if (slave.link !== this.#link) return
     this.#deadline.refresh()
+    // A slave of which no tunnel is known has none that it could leave out, as all have after the master's own start.
+    if (this.#chunks++ === 0 && slave.tunnels > 0) this.#named = new Map()
+    const named = this.#named
     for (const tunnel of tunnels) {
-      this.#named.set(holderKey(tunnel), tunnel.epoch)
-      const loss = this.#cluster.live.up(slave, tunnel, { announced: true })
+      const key = holderKey(tunnel)
+      if (named) named.set(key, tunnel.epoch)
+      const loss = this.#cluster.live.up(slave, tunnel, { announced: true }, key)
       if (loss) this.#lost.push({ ...holderOf(tunnel), epoch: tunnel.epoch, ...loss })
     }
     if (!last) return
     this.#synced = true
-    this.#cluster.live.keepOnly(slave, this.#named)
-    this.#named.clear()
+    if (this.#named) this.#cluster.live.keepOnly(slave, this.#named)
+    this.#named = undefined
     void this.#welcome(slave)
   }
 

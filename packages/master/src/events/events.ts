@@ -13,6 +13,12 @@ export interface ClusterEvent {
   data: object
 }
 
+/** Most events are read by nobody: what they tell may be put together when somebody does. */
+export interface LateData {
+  [LATE](): object
+}
+export const LATE = Symbol('data of an event, made when it is read')
+
 export interface EventScope {
   project?: string
   /** With `reason`: folds to one event per type, source and reason a minute, with a `count`. */
@@ -58,9 +64,12 @@ export class Events {
   readonly #subscribers = new Set<(event: ClusterEvent) => void>()
   readonly #timer: NodeJS.Timeout
   /** A ring: `#first` is the place of the oldest; cut down in one go when half of it is gone. */
-  #ring: ClusterEvent[] = []
+  #ring: KeptEvent[] = []
   #first = 0
   #lastId: number
+  /** One text for all events of a millisecond. */
+  #moment = ''
+  #momentMs = NaN
   /** Everything up to here is gone: before the start of this process, or dropped from the ring. */
   #goneUpTo: number
 
@@ -74,9 +83,10 @@ export class Events {
     this.#timer.unref()
   }
 
-  publish(type: string, data: object, scope: EventScope = {}): void {
+  publish(type: string, data: object | LateData, scope: EventScope = {}): void {
     if (scope.source === undefined || scope.reason === undefined)
       return this.#append(type, data, scope.project)
+    data = dataOf(data)
     const now = this.#now()
     let name = [type, scope.project, scope.source, scope.reason].join('\0')
     if (!this.#folds.has(name) && this.#folds.size >= MAX_FOLDS)
@@ -142,16 +152,14 @@ export class Events {
     return low
   }
 
-  #append(type: string, data: object, project: string | undefined): void {
+  #append(type: string, data: object | LateData, project: string | undefined): void {
     const now = this.#now()
     this.#lastId = Math.max(this.#lastId + 1, now * 1_000)
-    const event: ClusterEvent = {
-      id: this.#lastId,
-      type,
-      at: new Date(now).toISOString(),
-      ...(project === undefined ? {} : { project }),
-      data,
+    if (now !== this.#momentMs) {
+      this.#momentMs = now
+      this.#moment = new Date(now).toISOString()
     }
+    const event = new KeptEvent(this.#lastId, type, this.#moment, project, data)
     this.#ring.push(event)
     if (this.#ring.length - this.#first > this.#keep) this.#dropOldest()
     for (const subscriber of this.#subscribers) subscriber(event)
@@ -169,4 +177,29 @@ export class Events {
     this.#ring = this.#ring.slice(this.#first)
     this.#first = 0
   }
+}
+
+/** A hundred thousand of these stand in memory. */
+class KeptEvent implements ClusterEvent {
+  readonly id: number
+  readonly type: string
+  readonly at: string
+  readonly project?: string
+  readonly #data: object | LateData
+
+  constructor(id: number, type: string, at: string, project: string | undefined, data: object | LateData) {
+    this.id = id
+    this.type = type
+    this.at = at
+    this.project = project as string
+    this.#data = data
+  }
+
+  get data(): object {
+    return dataOf(this.#data)
+  }
+}
+
+export function dataOf(data: object | LateData): object {
+  return LATE in data ? data[LATE]() : data
 }

@@ -213,12 +213,15 @@ export class Leases {
   }
 
   /** What this master hears: of its own, of the slaves, and of the other masters. */
-  onEvent({ type, project, data }: Pick<ClusterEvent, 'type' | 'project' | 'data'>): void {
-    const { slave, lease } = data as { slave?: string; lease?: string }
+  onEvent(event: Pick<ClusterEvent, 'type' | 'project' | 'data'>): void {
+    const { type, project } = event
+    // Of all others, by far the most, what they tell is not even put together.
+    if (type !== 'slave.lost' && !type.startsWith('lease.')) return
+    const { slave, lease } = event.data as { slave?: string; lease?: string }
     if (type === 'slave.lost' && slave !== undefined)
       for (const stranded of this.#book.ofSlave(slave))
         this.#deps.publish('lease.stranded', factsOf(stranded), { project: stranded.project })
-    else if (this.#deps.shared && type.startsWith('lease.') && lease !== undefined && project !== undefined)
+    else if (this.#deps.shared && lease !== undefined && project !== undefined)
       void this.#book.look(project, lease).catch(() => {}) // the next refresh sees it too
   }
 

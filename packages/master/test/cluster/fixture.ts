@@ -29,6 +29,7 @@ import type { LiveClusterDeps } from '../../src/cluster/cluster-deps.ts'
 import { LinkServer } from '../../src/cluster/link-server.ts'
 import { LiveCluster } from '../../src/cluster/live-cluster.ts'
 import { SlaveRecord } from '../../src/cluster/slave-record.ts'
+import { dataOf } from '../../src/events/events.ts'
 
 export interface TestEvent {
   type: string
@@ -66,7 +67,7 @@ export function makeCluster(deps: Partial<LiveClusterDeps> = {}): TestCluster {
     master: { id: 'm1', version: '0.1.0' },
     slaveGraceMs: 3_000,
     regionFallback: new Map(),
-    publish: (type, data) => events.push({ type, data: data as Record<string, unknown> }),
+    publish: (type, data) => events.push({ type, data: dataOf(data) as Record<string, unknown> }),
     saw: (holder, sighting) => sightings.push(`${holder.device}: ${sighting.why}`),
     refused: (refusal) => refusals.push(refusal),
     ask: () => Promise.resolve({ outcome: 'outage', reason: 'no hook' }),

@@ -464,7 +464,7 @@ test('invariants 1 and 8: at most one tunnel per holder, its epoch only rises, a
     }),
     { numRuns: 400 },
   )
-})
+}, 120_000)
 
 /** What must hold after every single message. */
 function check(test: TestCluster, epochs: Map<string, number>): void {
