@@ -76,6 +76,7 @@ export function makeAccess(deps: AccessDeps) {
   const visits = new Visits({ store, announce, log, count: deps.countReport, wrote })
   return {
     directory,
+    ledger,
     projects,
     targets,
     traits,

@@ -14,6 +14,7 @@ export interface AuditAbout {
   pool?: string
   gate?: string
   grant?: string
+  device?: string
   fingerprint?: string
 }
 

@@ -75,6 +75,13 @@ export class Ledger {
     throw new SshoalError('BUSY', 'this is being changed by many at once; try again')
   }
 
+  /** Of something that was done elsewhere. */
+  async note(entry: Entry): Promise<void> {
+    await this.store.transact([putAudit(entry, this.now())])
+    this.#deps.wrote(entry.project, 1)
+    this.#tell(entry)
+  }
+
   #tell({ project, type, by, before: _before, after: _after, ...about }: Entry): void {
     this.#deps.announce(type, { ...about, by: by.label }, { project })
   }

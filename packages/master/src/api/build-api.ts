@@ -18,6 +18,7 @@ import type { Store } from '../store/store.ts'
 import type { Tokens } from '../tokens/tokens.ts'
 import { guard } from './access.ts'
 import { auditRoutes } from './audit-routes.ts'
+import { auditChanges } from './change-audit.ts'
 import { clusterRoutes } from './cluster-routes.ts'
 import { connectRoutes } from './connect-routes.ts'
 import { deviceActionRoutes } from './device-action-routes.ts'
@@ -114,6 +115,7 @@ export async function buildApi(deps: ApiDeps): Promise<Api> {
   await documentation(api, config.version)
   await api.register(async (guarded) => {
     guard(guarded, deps.tokens)
+    auditChanges(guarded, { ledger: deps.access.ledger, registry: deps.registry, log })
     const plugins = [
       connectRoutes,
       clusterRoutes,

@@ -78,6 +78,29 @@ describe('the audit', () => {
     expect(JSON.stringify(all)).not.toContain('sshoal_')
   })
 
+  test('has the changes of devices and tokens too, and no secret', async () => {
+    await parts.call('POST', '/devices', { id: 'pump-1', keys: [keyLine(1)] })
+    await parts.call('PATCH', '/devices/pump-1', { name: 'Pump' })
+    await parts.call('PATCH', '/devices/pump-9', { name: 'Pump' })
+    await parts.call('DELETE', '/devices/pump-1')
+    const made = (await parts.call('POST', '/tokens', { role: 'operator', label: 'grafana' })).body
+    await parts.call('DELETE', `/tokens/${made.id}`)
+    const all = await entries()
+    const types = ['device.created', 'device.changed', 'device.removed', 'token.created', 'token.revoked']
+    expect(all.map(({ type }) => type).sort()).toEqual(types.toSorted())
+    const of = (type: string) => all.find((entry) => entry.type === type)
+    expect(of('device.changed')).toMatchObject({
+      by: 'admin',
+      device: 'pump-1',
+      before: { id: 'pump-1', keys: [keyLine(1)] },
+      after: { id: 'pump-1', name: 'Pump' },
+    })
+    expect(of('device.created')).not.toHaveProperty('before')
+    expect(of('device.removed')).not.toHaveProperty('after')
+    expect(of('token.created')).toMatchObject({ after: { role: 'operator', label: 'grafana' } })
+    expect(JSON.stringify(all)).not.toContain(made.token)
+  })
+
   test('what was refused is not in it', async () => {
     await person(parts, 'ann', 1)
     await parts.call('POST', '/users', { email: 'ann@example.com' })
