@@ -1,15 +1,15 @@
 // The life of one SSH connection: connected, recognised, ready, forwarding, gone. Owns its timers and its tunnel.
 // What a key may do is its roles' to say: `tcpip-forward` needs that of a device, `direct-tcpip` that of a user; one key
 // may have both. Knows nothing of ssh2.
-import { plainAddress, type DeviceRole, type Identity, type Log, type UserRole } from '@sshoal/shared'
+import type { DeviceRole, Identity, Log, UserRole } from '@sshoal/shared'
 
 import { openForward } from './forwarding.ts'
 import type { Visitor } from './gate/gate.ts'
-import { reachText } from './gate/reach-text.ts'
-import { greeting } from './greeting.ts'
 import type { Recognition } from './identities.ts'
 import type { Caller } from './reception.ts'
 import { refusalText, type Refusal } from './refusal.ts'
+import { changeRefusal, loginRefusal } from './role-refusal.ts'
+import { sessionText } from './session-text.ts'
 import type { SlaveParts } from './slave-parts.ts'
 import type {
   DirectRequest,
@@ -198,30 +198,9 @@ export class ClientConnection implements SshConnectionHandlers {
   }
 
   async onShell(): Promise<ShellView | undefined> {
-    const { settings, tunnels, id, gate } = this.parts
-    const { device, user, fingerprint } = this
-    const texts: string[] = []
-    if (user) {
-      const reach = await gate.reach(user)
-      const { localAddress = 'GATE', localPort = 22 } = this.ssh.socket
-      const at = {
-        host: settings.publicHost ?? plainAddress(localAddress),
-        port: settings.publicPort ?? localPort,
-      }
-      texts.push(reachText({ slave: id, user, fingerprint, gate: at, reach }))
-    }
-    if (device || !user)
-      texts.push(
-        greeting({
-          slave: id,
-          fingerprint,
-          device,
-          tunnel: device && tunnels.of(device),
-          forwardHost: settings.forwardHost ?? settings.forwardAddress,
-        }),
-      )
+    const text = await sessionText(this.parts, this, this.ssh.socket)
     // Without a terminal a device's `ssh -R` must outlive its empty input; who only asks what there is wants an end.
-    return { text: `${texts.join('\n')}\n`, endsAtEof: !device }
+    return { text: `${text}\n`, endsAtEof: !this.device }
   }
 
   onClose(error?: SshEndError): void {
@@ -400,31 +379,4 @@ export class ClientConnection implements SshConnectionHandlers {
   get ageMs(): number {
     return performance.now() - this.#connectedAt
   }
-}
-
-function loginRefusal(answer: Recognition, fingerprint: string): Refusal {
-  if (answer.outcome === 'outage')
-    return { code: 'TRY_LATER', reason: 'your key cannot be checked right now; try again later' }
-  if (answer.outcome === 'refused' && answer.code !== 'KEY_UNKNOWN')
-    return { code: answer.code, reason: answer.reason }
-  return { code: 'KEY_UNKNOWN', reason: `the key ${fingerprint} is not known here` }
-}
-
-/** Why a connection cannot go on when its key's roles are others now; undefined: it can. */
-function changeRefusal(before: Identity, now: Identity): Refusal | undefined {
-  if (!now.device && !now.user) return { code: 'KEY_REMOVED', reason: 'this key is no longer accepted' }
-  const { device } = before
-  if (device && !(now.device && sameDevice(device, now.device)))
-    return now.device
-      ? { code: 'KEY_MOVED', reason: 'this key now belongs to another device; connect again' }
-      : { code: 'KEY_REMOVED', reason: 'this key is no longer accepted' }
-  // A device stays a device whatever becomes of its user; the visits themselves are asked about by the gate.
-  if (device || !before.user || !now.user) return undefined
-  return before.user.user === now.user.user && before.user.project === now.user.project
-    ? undefined
-    : { code: 'KEY_MOVED', reason: 'this key now belongs to another user; connect again' }
-}
-
-function sameDevice(a: DeviceRole, b: DeviceRole): boolean {
-  return a.device === b.device && a.project === b.project && a.lease === b.lease
 }

@@ -1,7 +1,7 @@
 // Puts a slave together from its parts, starts it and ends it: listen for SSH, meet a master, serve, drain, close.
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { hostname, networkInterfaces } from 'node:os'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 
 import {
@@ -14,7 +14,6 @@ import {
   type FixedPort,
   type Hello,
   type Log,
-  type PortRange,
 } from '@sshoal/shared'
 
 import { ClientConnection } from './client-connection.ts'
@@ -31,6 +30,7 @@ import { Leases } from './leases.ts'
 import { MasterLink, type MasterAccess } from './master-link.ts'
 import { SlaveMetrics } from './metrics.ts'
 import type { SlaveSettings } from './options.ts'
+import { masterPorts, ownAddresses } from './own-places.ts'
 import { Penalties } from './penalties.ts'
 import { Ports } from './ports.ts'
 import { Reception } from './reception.ts'
@@ -233,7 +233,7 @@ export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Prom
       capacity,
       uptimeSeconds: Math.round((performance.now() - startedAt) / 1_000),
       draining: draining !== undefined,
-      addresses: ownAddresses(),
+      addresses: ownAddresses().slice(0, 64),
       hostKeys: hostKeys.publicKeys,
       ...gate.hello(),
       ...(invalidation ? { invalidation } : {}),
@@ -456,22 +456,4 @@ async function gone(connections: Connections): Promise<void> {
 /** JSON has no Infinity. */
 function finite(limit: number): number | 'unlimited' {
   return limit === Infinity ? 'unlimited' : limit
-}
-
-/** A master on this machine is no host for visits, whoever else may reach it. */
-function masterPorts(urls: readonly string[]): PortRange[] {
-  return urls.map((text) => {
-    const { port, protocol } = new URL(text)
-    const number = port === '' ? (protocol === 'https:' ? 443 : 80) : Number(port)
-    return { first: number, last: number }
-  })
-}
-
-/** T027: all addresses of this machine that are not loopback or link-local. */
-function ownAddresses(): string[] {
-  return Object.values(networkInterfaces())
-    .flatMap((list) => list ?? [])
-    .filter(({ internal, address }) => !internal && !/^fe80:/i.test(address))
-    .map(({ address }) => address)
-    .slice(0, 64)
 }
