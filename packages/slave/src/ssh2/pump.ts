@@ -13,8 +13,10 @@ import type { VisitEnd } from './ssh-server.ts'
 const SOCKET_UNSENT_BYTES = 64 * 1024
 /** A smaller piece is written at once, a larger one is gathered with what else this turn brings. */
 const SMALL_BYTES = 4 * 1024
-/** How long a socket may go on after the channel was closed under it: it still has bytes to take or its FIN to send. */
-const LINGER_MS = 2000
+/** How long a socket that took everything may go on after the channel was closed under it: it has its FIN to send. */
+const LINGER_MS = 2_000
+/** One that has bytes to take yet is given up when it took none for so long. */
+const STALLED_MS = 30_000
 
 class SocketEnd implements ChannelEnd {
   #channel: Channel
@@ -107,8 +109,20 @@ class SocketEnd implements ChannelEnd {
     // What the peer sent before its CLOSE still has to arrive; what comes from the socket has nowhere to go.
     if (this.#backlog === undefined) this.#endSocket()
     socket.resume()
-    const timer = setTimeout(() => socket.destroy(), LINGER_MS)
-    socket.once('close', () => clearTimeout(timer))
+    this.#linger()
+  }
+
+  #linger(): void {
+    const socket = this.#socket
+    let least = Infinity
+    let stalledMs = 0
+    const timer = setInterval(() => {
+      const untaken = socket.writableLength + (this.#backlog?.length ?? 0)
+      stalledMs = untaken < least ? 0 : stalledMs + LINGER_MS
+      least = untaken
+      if (untaken === 0 || stalledMs >= STALLED_MS) socket.destroy()
+    }, LINGER_MS)
+    socket.once('close', () => clearInterval(timer))
   }
 
   #onSocketData(data: Buffer): void {

@@ -76,6 +76,33 @@ describe('a visit', () => {
     })
   })
 
+  it('gives a slow visitor all that the device sent, however long ago the device closed', async () => {
+    const sent = randomBytes(16 * 1024 * 1024)
+    let close = (): void => {}
+    await device((stream) => {
+      stream.write(sent)
+      close = () => stream.close()
+    })
+    const { visitor, end, near } = await visit()
+    visitor.pause()
+    // Both systems and the window of the visit are full.
+    let before = -1
+    await until(() => {
+      const full = near.writableLength > 0 && near.bytesWritten === before
+      before = near.bytesWritten
+      return full
+    })
+    close()
+    const gone = once(near, 'close').then(() => 'gone')
+    const waited = new Promise<string>((resolve) => setTimeout(resolve, 2_500, 'waited'))
+    expect(await Promise.race([gone, waited])).toBe('waited')
+    visitor.resume()
+    const got = await readAll(visitor)
+    visitor.end()
+    expect(got.length).toBe((await end).bytesFromChannel)
+    expect(got.equals(sent.subarray(0, got.length))).toBe(true)
+  })
+
   it('sends EOF after the last byte also through a window of 16 KB', async () => {
     const got: Buffer[] = []
     let eof = false
