@@ -89,7 +89,9 @@ test('a Redis that is full refuses what would be written, keeps the rest, and ta
 
 test('a user with the least rights is enough for the store, and a password is never shown', async () => {
   const redis = await startRedis({ config: [['requirepass', 'hunter2secret']], password: 'hunter2secret' })
-  const rights = '~{sshoal}:* +@read +@write -@dangerous +@scripting +@connection +info +time +wait'.split(' ')
+  const rights = '~{sshoal}:* +@read +@write -@dangerous +@scripting +@connection +info +time +wait'.split(
+    ' ',
+  )
   await redis.cli('ACL', 'SETUSER', 'sshoal', 'on', '>p@ss/w%rd', ...rights)
   const at = (user: string) => redis.url.replace('//', `//${user}@`)
   const { log, lines } = recordingLog()
