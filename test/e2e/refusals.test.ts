@@ -62,11 +62,19 @@ beforeAll(async () => {
 
 /** All that dbclient makes of a DISCONNECT, whatever it says, and it ends with 0. */
 const DROPBEAR_ENDED = /dbclient: Connection to \S+ exited: Disconnect received/
+/** What it shows of a refused forward, which it hears before the connection ends; with ExitOnForwardFailure it ends with 1. */
+const DROPBEAR_REFUSED = /Remote TCP forward request failed \(port \d+ -> /
 
 function expectEnded(device: Device, client: 'openssh' | 'dropbear', reason: string): void {
   if (client === 'openssh') expect(device.output).toContain(`sshoal: ${reason}`)
   else expect(device.output).toMatch(DROPBEAR_ENDED)
   expect(device.exit?.status).toBe(client === 'openssh' ? 255 : 0)
+}
+
+function expectRefused(device: Device, client: 'openssh' | 'dropbear', reason: string): void {
+  if (client === 'openssh') return expectEnded(device, client, reason)
+  expect(device.output).toMatch(DROPBEAR_REFUSED)
+  expect(device.exit?.status).toBe(1)
 }
 
 describe.each(['openssh', 'dropbear'] as const)('%s', (client) => {
@@ -89,13 +97,13 @@ describe.each(['openssh', 'dropbear'] as const)('%s', (client) => {
     await events.next('hook.failed')
   })
 
-  test('of a forward where none stands: OpenSSH shows why, dropbear ends, event and record say it for both', async () => {
+  test('of a forward where none stands: OpenSSH shows why, dropbear that it failed; event and record say it for both', async () => {
     const name = `thief-${client}`
     await cluster.api('POST', '/devices', { id: name })
     const device = connect(name, { forwards: [`${taken}:localhost:22`] })
     await device.exited
     const reason = `port ${taken} is in use`
-    expectEnded(device, client, reason)
+    expectRefused(device, client, reason)
     await events.next('device.refused', { device: name, code: 'PORT_IN_USE', reason })
     await eventually(async () =>
       expect((await cluster.api('GET', `/devices/${name}`)).body).toMatchObject({
@@ -113,7 +121,7 @@ describe.each(['openssh', 'dropbear'] as const)('%s', (client) => {
     await device.exited
     const { data } = await events.next('device.refused', { device: name, code: 'PORT_RESERVED' })
     expect(data.reason).toBe(`port ${port} belongs to another device`)
-    expectEnded(device, client, String(data.reason))
+    expectRefused(device, client, String(data.reason))
   })
 
   test('of a full slave: asks for another', async () => {
@@ -122,7 +130,7 @@ describe.each(['openssh', 'dropbear'] as const)('%s', (client) => {
     const name = `second-${client}`
     const second = connect(name, { slave: small })
     await second.exited
-    expectEnded(second, client, 'this slave is full; ask the master for another')
+    expectRefused(second, client, 'this slave is full; ask the master for another')
     await events.next('device.refused', { device: name, code: 'SLAVE_FULL' })
     await first.stop()
     await eventually(async () => expect(await cluster.tunnels()).toHaveLength(1))
@@ -184,7 +192,7 @@ test('a slave that is being drained sends newcomers to the master', async () => 
   for (const client of ['openssh', 'dropbear'] as const) {
     const device = connectFrom({ slave: small, key: keys[client], client, username: `late-${client}` })
     await device.exited
-    expectEnded(device, client, 'this slave is being drained; ask the master for another')
+    expectRefused(device, client, 'this slave is being drained; ask the master for another')
     await events.next('device.refused', { device: `late-${client}`, code: 'DRAINING' })
   }
 })

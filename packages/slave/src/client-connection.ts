@@ -43,6 +43,7 @@ export class ClientConnection implements SshConnectionHandlers {
   /** Its source has one tunnel more (penalties.ts). */
   #counted = false
   #hadSession = false
+  #isDropbear = false
   /** One of the gate's: it holds no tunnel. */
   #hasGateSocket = false
   #ending: Refusal | undefined
@@ -76,6 +77,10 @@ export class ClientConnection implements SshConnectionHandlers {
 
   get username(): string {
     return this.#offer?.username ?? ''
+  }
+
+  onIdent(software: string): void {
+    this.#isDropbear = software.startsWith('dropbear')
   }
 
   async authenticate(offer: KeyOffer): Promise<KeyVerdict> {
@@ -134,7 +139,9 @@ export class ClientConnection implements SshConnectionHandlers {
       this.#counted = true
       return opened.port
     }
-    this.refuse(opened.refusal)
+    // dropbear shows no text of a DISCONNECT and leaves with 0; that a forward failed it shows, so that comes first.
+    if (this.#isDropbear) setImmediate(() => this.refuse(opened.refusal))
+    else this.refuse(opened.refusal)
     return null
   }
 
