@@ -1,10 +1,11 @@
 import { once } from 'node:events'
-import { createServer, type AddressInfo } from 'node:net'
+import { createServer } from 'node:net'
 
 import type { AdmitAnswer, DeviceRole } from '@sshoal/shared'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
 import type { ClientConnection } from '../src/client-connection.ts'
+import { canListen } from '../src/forward.ts'
 import { openForward } from '../src/forwarding.ts'
 import { Ports } from '../src/ports.ts'
 import type { Refusal } from '../src/refusal.ts'
@@ -19,16 +20,22 @@ interface Slave extends TestTunnels {
 
 type Mutable = { -readonly [K in keyof SlaveParts]: SlaveParts[K] }
 
+/** The first of ten ports in a row that are free, below those that the kernel gives to outgoing connections. */
+async function tenFree(): Promise<number> {
+  for (;;) {
+    const first = 10_000 + 10 * Math.floor(Math.random() * 1_000)
+    const free = await Promise.all(Array.from({ length: 10 }, (_, n) => canListen('127.0.0.1', first + n)))
+    if (free.every(Boolean)) return first
+  }
+}
+
 let slave: Slave
 let epoch: number
 let settings: { maxForwards: number }
 let parts: Mutable
 beforeEach(async () => {
   const test = makeTunnels()
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const first = Math.min((server.address() as AddressInfo).port, 65_500)
-  server.close()
+  const first = await tenFree()
   const ports = new Ports({ first, last: first + 9 })
   const contests: unknown[] = []
   epoch = 0

@@ -29,8 +29,8 @@ function buildWriter(): string {
     bundle: true,
     platform: 'node',
     format: 'esm',
-    external: ['lmdb'],
-    alias: { '@sshoal/shared': here('../../../shared/src/sshoal-error.ts') },
+    packages: 'external',
+    alias: { '@sshoal/shared': here('../../../shared/src/index.ts') },
   })
   return outfile
 }
