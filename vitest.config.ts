@@ -19,7 +19,7 @@ const endToEnd = {
   retry: process.env.CI === undefined ? 0 : 1,
 }
 
-// `unit` runs in one process and needs nothing but npm; `e2e` and then `e2e-alone` drive real clients and servers.
+// `unit` runs in two processes and needs nothing but npm; `e2e` and then `e2e-alone` drive real clients and servers.
 export default defineConfig({
   test: {
     reporters: report === undefined ? ['default'] : ['default', ['json', { outputFile: report }]],
@@ -31,6 +31,7 @@ export default defineConfig({
           testTimeout: 20_000,
           // Loading fastify, lmdb and ssh2 anew for each file took two thirds of the time.
           isolate: false,
+          maxWorkers: 2,
         },
       },
       {

@@ -35,6 +35,7 @@ import { methodsByPath } from './method-not-allowed.ts'
 import { poolRoutes } from './pool-routes.ts'
 import { projectRoutes } from './project-routes.ts'
 import { compileSchema, type Api, type TypeboxProvider } from './schema.ts'
+import { serializersOnUse } from './serializer.ts'
 import { sshConfigRoutes } from './ssh-config-routes.ts'
 import { sshKeyGenRoutes } from './ssh-key-gen-routes.ts'
 import { storeRoutes } from './store-routes.ts'
@@ -88,6 +89,7 @@ export async function buildApi(deps: ApiDeps): Promise<Api> {
     trustProxy: config.trustProxy.length > 0 ? config.trustProxy : false,
     forceCloseConnections: 'idle' as const,
     routerOptions: { maxParamLength: 1_024 },
+    schemaController: { compilersFactory: { buildSerializer: serializersOnUse } },
     frameworkErrors: (error: Error, _request: unknown, reply: FastifyReply) => sendError(error, reply),
     clientErrorHandler: (_error: Error, socket: Socket) => {
       const body = JSON.stringify({ error: 'that is not an HTTP request', code: 'INVALID_REQUEST' })

@@ -65,9 +65,11 @@ export function textAnswer(description: string, type: string, json?: TSchema): o
 
 /** A body must be exactly its schema; texts of a query or path become the numbers that their schema asks for. */
 export const compileSchema: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
-  const check = Compile(schema)
+  // When it is asked for first: most routes are not, and compiling all of them held up every start.
+  let compiled: ReturnType<typeof Compile> | undefined
   const isBody = httpPart === 'body'
   return (given: unknown) => {
+    const check = (compiled ??= Compile(schema))
     const value = isBody ? given : Value.Convert(schema, { ...(given as object) })
     if (check.Check(value)) return { value }
     const problems = check.Errors(value).slice(0, MAX_PROBLEMS).flatMap(explain)
