@@ -1,7 +1,7 @@
 // The `sshoal` command. Alone here: arguments, environment, signals and exit codes of this process.
 import type { MasterSettings } from '@sshoal/master'
 import { masterOptions } from '@sshoal/master/options'
-import { createLog } from '@sshoal/shared'
+import type { createLog } from '@sshoal/shared'
 import type { SlaveSettings } from '@sshoal/slave'
 import { slaveOptions } from '@sshoal/slave/options'
 
@@ -25,9 +25,13 @@ function exit(code: number): void {
   stdout.write('', () => process.exit(code))
 }
 
+/** Loaded with the roles: a verb writes no log, and must not wait for it. */
+let makeLog: typeof createLog | undefined
+
 /** A bug, or an error that nobody waited for: going on would hide it. */
 function fail(error: unknown): void {
-  createLog({ level: 'error', pretty: stderr.isTTY }).error({ err: error }, 'unexpected error')
+  if (makeLog) makeLog({ level: 'error', pretty: stderr.isTTY }).error({ err: error }, 'unexpected error')
+  else stderr.write(`unexpected error: ${error instanceof Error ? error.stack : String(error)}\n`)
   process.exit(1)
 }
 
@@ -52,7 +56,10 @@ exit(
     env,
     cwd,
     program: { version, script, execArgv, spelling: spellingOf(script, cwd, env.PATH ?? '') },
-    createLog: (level) => createLog({ level, pretty: stderr.isTTY }),
+    createLog: async (level) => {
+      makeLog = (await import('@sshoal/shared/log')).createLog
+      return makeLog({ level, pretty: stderr.isTTY })
+    },
     announce: (message) => void process.send?.(message),
     attach: async (command, args) => attachProgram(command, args, process),
     hold: async (role) => holdRole(role, process, (code) => process.exit(code)),

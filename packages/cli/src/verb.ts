@@ -21,7 +21,7 @@ export interface Context {
   /** The folder in which the command was called. */
   cwd: string
   /** How long-running commands write their log. */
-  createLog(level: string): Log
+  createLog(level: string): Promise<Log>
   /** Tells the supervisor, if this process is one of its workers. */
   announce(message: object): void
   /** Runs another program on this terminal; resolves with its exit code. Rejects with NOT_STARTED. */

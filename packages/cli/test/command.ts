@@ -102,7 +102,7 @@ export async function run(words: string[], around: Surroundings = {}): Promise<R
       asks: around.answer !== undefined,
       width: around.width,
     },
-    createLog: () => silentLog(),
+    createLog: () => Promise.resolve(silentLog()),
     announce: () => {},
     attach: async (command, args) => {
       ran.attached.push([command, ...args])

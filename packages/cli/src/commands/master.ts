@@ -12,7 +12,7 @@ export function master(roles: Roles): Verb {
       'sshoal master --listen :443 --tls-cert chain.pem --tls-key key.pem',
     ],
     async run({ values, context }) {
-      const log = context.createLog(String(values.logLevel))
+      const log = await context.createLog(String(values.logLevel))
       const starting = roles.startMaster(values, { log })
       return context.hold(
         starting.then((running) => ({

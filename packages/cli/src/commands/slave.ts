@@ -30,7 +30,7 @@ export function slave(roles: Roles): Group {
   })
 
   async function runWorkers({ values, context, sources }: Call<typeof options>): Promise<number> {
-    const log = context.createLog(String(values.logLevel))
+    const log = await context.createLog(String(values.logLevel))
     const supervisor = await startSlaveWorkers({
       count: values.workers,
       options,
@@ -56,7 +56,7 @@ export function readToken(sources: ConfigSources): string | undefined {
 }
 
 async function runOne(roles: Roles, { values, context, sources }: Call): Promise<number> {
-  const log = context.createLog(String(values.logLevel))
+  const log = await context.createLog(String(values.logLevel))
   const starting = roles.startSlave(values, { log, readToken: () => readToken(sources) })
   return context.hold(
     starting.then((running) => {

@@ -38,7 +38,7 @@ export function up(roles: Roles): Verb {
     examples: ['sshoal up', 'sshoal up --slaves 4 --public-host sshoal.example.com'],
     async run(call) {
       const { values, context } = call
-      const log = context.createLog(String(values.logLevel))
+      const log = await context.createLog(String(values.logLevel))
       // Asked before the master makes it: its absence is what makes a start the first one.
       const first = !existsSync(join(String(values.data), 'admin-token'))
       const starting = startBoth(roles, call)
@@ -78,7 +78,7 @@ interface Slaves extends Pick<Role, 'reload' | 'close'> {
 }
 
 async function startBoth(roles: Roles, call: Call): Promise<{ master: RunningMaster; slaves: Slaves }> {
-  const log = call.context.createLog(String(call.values.logLevel))
+  const log = await call.context.createLog(String(call.values.logLevel))
   const master = await roles.startMaster(call.values, { log, localLink: true })
   try {
     return { master, slaves: await startSlaves(roles, call, master) }
@@ -90,7 +90,7 @@ async function startBoth(roles: Roles, call: Call): Promise<{ master: RunningMas
 
 async function startSlaves(roles: Roles, call: Call, master: RunningMaster): Promise<Slaves> {
   const { values, context, sources } = call
-  const log = context.createLog(String(values.logLevel))
+  const log = await context.createLog(String(values.logLevel))
   const count = Number(values.slaves)
   if (count === 1) {
     const settings = {
