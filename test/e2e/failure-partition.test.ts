@@ -128,6 +128,10 @@ test('a slave behind a cut cable lets known devices in up to the stale limit, an
   await away.exited
   await bothShow(['comes far', 'leaves near', 'returns far', 'stays far'], 30_000)
   for (const device of [stays, comes, moved, back]) expect(device.exit).toBeUndefined()
+  // What the masters show is what the slaves hold.
+  const holds = async ({ statusUrl }: typeof far): Promise<number> =>
+    (await callApi<{ tunnels: number }>({ url: statusUrl, netns: core }, 'GET', '/healthz')).body.tunnels
+  expect([await holds(far), await holds(near)]).toEqual([3, 1])
   const held = await callApi<{ tunnels: number }>({ url: far.statusUrl, netns: edge }, 'GET', '/healthz')
   expect(held.body.tunnels).toBe(3)
 
