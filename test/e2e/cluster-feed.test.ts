@@ -10,6 +10,7 @@ import { LiveCluster } from '../../packages/master/src/cluster/live-cluster.ts'
 import { SlaveRecord } from '../../packages/master/src/cluster/slave-record.ts'
 import { parseRedisUrl } from '../../packages/master/src/store/redis-address.ts'
 import { makeRedisClient } from '../../packages/master/src/store/redis-connection.ts'
+import { factsOf } from '../../packages/master/test/cluster/feed-suite.ts'
 import { atEnd } from '../kit/ending.ts'
 import { startRedis, type RedisServer } from '../kit/redis.ts'
 import { eventually } from '../kit/wait.ts'
@@ -52,26 +53,11 @@ async function startView(redis: RedisServer, id: string): Promise<LiveCluster> {
   return cluster
 }
 
-function hello(id: string): Hello {
-  return {
-    protocol: { version: 1, oldest: 1 },
-    id,
-    instance: randomUUID(),
-    version: '1',
-    publicHost: `${id}.example`,
-    publicPort: 2222,
-    sshPorts: [2222],
-    forwardAddress: '127.0.0.1',
-    forwardPorts: { first: 20_000, last: 25_000 },
-    capacity: 1_000,
-    uptimeSeconds: 0,
-    draining: false,
-    addresses: [],
-    hostKeys: [{ algorithm: 'ssh-ed25519', publicKey: 'AAAA' }],
-    signature: '',
-    tunnels: 0,
-  }
-}
+const hello = (id: string): Hello => ({
+  ...factsOf(id).hello,
+  instance: randomUUID(),
+  publicHost: `${id}.example`,
+})
 
 /** A link that answers every request as a slave would that has nothing to say. */
 const wire = {

@@ -1,5 +1,8 @@
-// Names a holder in one string, so that maps can be keyed by it.
+// Whose a tunnel is: the default project, and a holder named in one string, so that maps can be keyed by it.
 import type { Holder } from './protocol.ts'
+
+/** To which everything belongs that does not say otherwise. */
+export const DEFAULT_PROJECT = 'default'
 
 /** Unique per (project, device, lease). NUL cannot stand in any of the three. */
 export function holderKey(holder: Holder): string {

@@ -22,7 +22,7 @@ export {
   VisitQuestion,
   VisitReport,
 } from './gate-protocol.ts'
-export { holderKey, holderOfKey } from './holder.ts'
+export { DEFAULT_PROJECT, holderKey, holderOfKey } from './holder.ts'
 export {
   linkProof,
   masterSpeech,

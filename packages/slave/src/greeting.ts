@@ -1,5 +1,5 @@
 // The text that an SSH session shows instead of a shell: who you are, and which forwards stand.
-import { formatHostPort, type DeviceRole } from '@sshoal/shared'
+import { DEFAULT_PROJECT, formatHostPort, type DeviceRole } from '@sshoal/shared'
 
 import type { LiveTunnel } from './tunnel.ts'
 
@@ -16,7 +16,7 @@ export function greeting(facts: GreetingFacts): string {
   const lines = [`sshoal: slave ${slave}. There is no shell here.`]
   if (!device) return [...lines, `You are ${fingerprint}.`].join('\n')
   lines.push(
-    `You are device ${device.device}${device.project === 'default' ? '' : ` of project ${device.project}`} (${fingerprint}).`,
+    `You are device ${device.device}${device.project === DEFAULT_PROJECT ? '' : ` of project ${device.project}`} (${fingerprint}).`,
   )
   if (!tunnel) {
     lines.push('No tunnel of yours is up on this slave. Open one with: ssh -N -R 0:localhost:22 ...')

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { SshoalError } from '@sshoal/shared'
 
 import type { Change, RecordRef } from '../store/store.ts'
+import { parseTime } from '../time-text.ts'
 
 export interface Grant {
   /** A UUID; never another's. */
@@ -140,8 +141,8 @@ function isForwardName(text: string): boolean {
 
 /** Throws INVALID_UNTIL. */
 function readUntil(text: string, now: number): number {
-  const ms = /^\d{4}-\d\d-\d\dT/.test(text) ? Date.parse(text) : NaN
-  if (Number.isNaN(ms))
+  const ms = parseTime(text)
+  if (ms === undefined)
     throw new SshoalError(
       'INVALID_UNTIL',
       `${JSON.stringify(text.slice(0, 60))} is not a time: write 2030-01-31T12:00:00Z`,

@@ -1,5 +1,5 @@
 // Projects: there as soon as something is in them; a record only says more. A closed one lets nobody through.
-import { SshoalError } from '@sshoal/shared'
+import { DEFAULT_PROJECT, SshoalError } from '@sshoal/shared'
 
 import { formatCursor, type Conflict, type RecordRef, type Store } from '../store/store.ts'
 import { ALL_PROJECTS } from '../tokens/token.ts'
@@ -30,8 +30,6 @@ export interface ProjectsDeps {
 }
 
 const PROJECT = 'project'
-/** Is always there. */
-const DEFAULT_PROJECT = 'default'
 /** Behind every id of what is in a project. */
 const BEHIND_ALL = '~'
 

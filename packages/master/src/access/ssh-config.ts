@@ -1,6 +1,6 @@
 // The configuration for a person's own ssh: one block per gate and per target, and the host keys that are pinned. Pure. Every
 // value was checked when it was stored, and is checked again here: none of it may end a line, a word or a pattern.
-import { SshoalError } from '@sshoal/shared'
+import { DEFAULT_PROJECT, SshoalError } from '@sshoal/shared'
 
 export interface SshConfigGate {
   /** What the configuration calls it: no target's name, for it has dots. */
@@ -35,7 +35,6 @@ export interface SshConfig {
   knownHosts: string
 }
 
-const DEFAULT_PROJECT = 'default'
 /** Where `sshoal ssh-config --install` puts it; whoever puts it elsewhere writes this line anew. */
 const KNOWN_HOSTS = '~/.ssh/sshoal/known_hosts'
 

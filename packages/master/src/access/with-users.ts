@@ -1,6 +1,6 @@
 // "Who is this key?" with people: what the hook says of a device, and beside it whose key it is. The two know nothing of each
 // other: neither a refusal nor an outage of the hook keeps a person out, and no person's key makes a device.
-import { errorText, parsePublicKeyBlob, type UserRole, type WhoAnswer } from '@sshoal/shared'
+import { DEFAULT_PROJECT, errorText, parsePublicKeyBlob, type UserRole, type WhoAnswer } from '@sshoal/shared'
 
 import type { AskHook } from '../hook/ask-hook.ts'
 import type { Store } from '../store/store.ts'
@@ -12,8 +12,6 @@ export interface WithUsersDeps {
   projects: Pick<Projects, 'isClosed'>
   staleLimitMs: number
 }
-
-const DEFAULT_PROJECT = 'default'
 
 /** Never rejects. */
 export function withUsers({ store, projects, staleLimitMs }: WithUsersDeps, ask: AskHook): AskHook {

@@ -1,5 +1,5 @@
 // Who may call a route, and in which project. A route of ours that does not say who may call it cannot be registered.
-import { SshoalError } from '@sshoal/shared'
+import { DEFAULT_PROJECT, SshoalError } from '@sshoal/shared'
 import type { FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 
@@ -19,8 +19,6 @@ declare module 'fastify' {
     principal: Principal | null
   }
 }
-
-const DEFAULT_PROJECT = 'default'
 
 /** What every route of a project takes: a token for all projects says which one it means. */
 export const ProjectQuery = {

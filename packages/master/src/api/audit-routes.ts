@@ -3,9 +3,10 @@ import { SshoalError } from '@sshoal/shared'
 import { Type, type Static } from 'typebox'
 
 import type { AuditRecord } from '../access/audit-record.ts'
+import { parseTime, timeText } from '../time-text.ts'
 import { oneProject, ProjectQuery } from './access.ts'
 import type { ApiDeps } from './build-api.ts'
-import { DEFAULT_LIMIT, Next, PageQuery, timeText } from './paging.ts'
+import { DEFAULT_LIMIT, Next, PageQuery } from './paging.ts'
 import { errors, type Api } from './schema.ts'
 
 const Text = Type.Optional(Type.String())
@@ -86,8 +87,8 @@ export async function auditRoutes(api: Api, { access }: ApiDeps): Promise<void> 
 
 function readTime(text: string | undefined, field: string): number | undefined {
   if (text === undefined) return undefined
-  const ms = /^\d{4}-\d\d-\d\dT/.test(text) ? Date.parse(text) : NaN
-  if (!Number.isNaN(ms)) return ms
+  const ms = parseTime(text)
+  if (ms !== undefined) return ms
   throw new SshoalError(
     'INVALID_QUERY',
     `the query is wrong: ${field} is a time such as 2030-01-31T12:00:00Z`,

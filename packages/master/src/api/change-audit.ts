@@ -1,6 +1,6 @@
 // Changes of devices and tokens in the audit: who, what, what it was before and what after. People, pools, gates and grants
 // write theirs in one step with the change (access/ledger.ts); these are written before the answer leaves.
-import { errorText, type Log } from '@sshoal/shared'
+import { DEFAULT_PROJECT, errorText, type Log } from '@sshoal/shared'
 import type { FastifyRequest } from 'fastify'
 
 import type { Ledger } from '../access/ledger.ts'
@@ -27,7 +27,6 @@ const TYPES: Record<string, string> = {
   createToken: 'token.created',
   revokeToken: 'token.revoked',
 }
-const DEFAULT_PROJECT = 'default'
 
 /** For every route that is registered on `api` afterwards. */
 export function auditChanges(api: Api, { ledger, registry, log }: ChangeAuditDeps): void {

@@ -2,9 +2,10 @@
 import { Type, type Static } from 'typebox'
 
 import type { Gate } from '../access/gate.ts'
+import { timeText } from '../time-text.ts'
 import { actorOf, oneProject, ProjectQuery } from './access.ts'
 import type { ApiDeps } from './build-api.ts'
-import { DEFAULT_LIMIT, Next, nullable, PageQuery, timeText } from './paging.ts'
+import { DEFAULT_LIMIT, Next, nullable, PageQuery } from './paging.ts'
 import { errors, type Api } from './schema.ts'
 import { TargetBody, viewTarget } from './target-view.ts'
 

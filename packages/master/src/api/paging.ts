@@ -13,7 +13,3 @@ export const Next = Type.Union([Type.String(), Type.Null()], { description: 'Nul
 export function nullable<T extends TSchema>(schema: T) {
   return Type.Union([schema, Type.Null()])
 }
-
-export function timeText(ms: number): string {
-  return new Date(ms).toISOString()
-}

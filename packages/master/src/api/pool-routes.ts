@@ -3,9 +3,10 @@ import { Type, type Static } from 'typebox'
 
 import type { Pool } from '../access/pool.ts'
 import { MAX_MEMBERS } from '../access/pools.ts'
+import { timeText } from '../time-text.ts'
 import { actorOf, oneProject, ProjectQuery } from './access.ts'
 import type { ApiDeps } from './build-api.ts'
-import { DEFAULT_LIMIT, Next, nullable, PageQuery, timeText } from './paging.ts'
+import { DEFAULT_LIMIT, Next, nullable, PageQuery } from './paging.ts'
 import { errors, type Api } from './schema.ts'
 import { CutBody } from './user-routes.ts'
 

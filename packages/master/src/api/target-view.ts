@@ -3,7 +3,8 @@ import { Type, type Static } from 'typebox'
 
 import type { TargetTraits } from '../access/target-traits.ts'
 import type { Target } from '../access/target.ts'
-import { nullable, timeText } from './paging.ts'
+import { timeText } from '../time-text.ts'
+import { nullable } from './paging.ts'
 
 const strict = { additionalProperties: false }
 

@@ -2,6 +2,7 @@
 import { SshoalError } from '@sshoal/shared'
 import { Type } from 'typebox'
 
+import { parseTime, timeText } from '../time-text.ts'
 import { ALL_PROJECTS, ROLES, type Role, type Token } from '../tokens/token.ts'
 import { oneProject, principalOf, projectFilter, ProjectQuery } from './access.ts'
 import type { ApiDeps } from './build-api.ts'
@@ -143,8 +144,8 @@ export async function tokenRoutes(api: Api, { tokens, access, log }: ApiDeps): P
 }
 
 function readTime(text: string): number {
-  const ms = /^\d{4}-\d\d-\d\dT/.test(text) ? Date.parse(text) : NaN
-  if (Number.isNaN(ms))
+  const ms = parseTime(text)
+  if (ms === undefined)
     throw new SshoalError('INVALID_TOKEN_REQUEST', `"${text}" is not a time: write 2030-01-31T12:00:00Z`)
   return ms
 }
@@ -156,7 +157,7 @@ function viewToken({ id, role, project, label, user, createdAt, expiresAt }: Tok
     project,
     label,
     user: user ?? null,
-    createdAt: new Date(createdAt).toISOString(),
-    expiresAt: expiresAt === undefined ? null : new Date(expiresAt).toISOString(),
+    createdAt: timeText(createdAt),
+    expiresAt: expiresAt === undefined ? null : timeText(expiresAt),
   }
 }

@@ -4,7 +4,8 @@ import { Type, type Static } from 'typebox'
 import type { User, UserKey } from '../access/user.ts'
 import { KeyBody } from '../registry/device-body.ts'
 import { keyLine } from '../registry/device.ts'
-import { nullable, timeText } from './paging.ts'
+import { timeText } from '../time-text.ts'
+import { nullable } from './paging.ts'
 
 const strict = { additionalProperties: false }
 

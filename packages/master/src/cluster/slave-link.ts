@@ -24,6 +24,7 @@ import type { WebSocket } from 'ws'
 
 import type { GateDesk } from './gate-desk.ts'
 import type { LiveCluster } from './live-cluster.ts'
+import { wireHolder } from './live-tunnels.ts'
 import { SlaveRecord } from './slave-record.ts'
 
 /** From the upgrade to the hello, and from one snapshot chunk to the next. */
@@ -94,7 +95,7 @@ export class SlaveLink {
           // Cut over this very link, so that the order with the slave's own messages stays right.
           if (loss)
             void this.#wire
-              .request('cut', { ...holderOf(tunnel), epoch: tunnel.epoch, ...loss })
+              .request('cut', { ...wireHolder(tunnel), epoch: tunnel.epoch, ...loss })
               .catch(() => {})
         }),
       'tunnel.changed': ({ epoch, forwards, ...holder }) =>
@@ -217,7 +218,7 @@ export class SlaveLink {
       const key = holderKey(tunnel)
       if (named) named.set(key, tunnel.epoch)
       const loss = this.#cluster.live.up(slave, tunnel, { announced: true }, key)
-      if (loss) this.#lost.push({ ...holderOf(tunnel), epoch: tunnel.epoch, ...loss })
+      if (loss) this.#lost.push({ ...wireHolder(tunnel), epoch: tunnel.epoch, ...loss })
     }
     if (!last) return
     this.#synced = true
@@ -267,10 +268,6 @@ export class SlaveLink {
     this.#log.debug({ slave: this.#slave.id, code, reason }, 'slave link ended')
     this.#cluster.roster.left(this.#slave, this.#link, this.#bye)
   }
-}
-
-function holderOf({ project, device, lease }: Holder): Holder {
-  return { project, device, ...(lease === undefined ? {} : { lease }) }
 }
 
 function sameHostKey(a: Hello, b: Hello): boolean {

@@ -1,5 +1,5 @@
 // Reads what a hook answered into the words of the wire. Pure: an answer is known, refused, or malformed.
-import { Details, errorText, parseDuration, type DeviceRole } from '@sshoal/shared'
+import { DEFAULT_PROJECT, Details, errorText, parseDuration, type DeviceRole } from '@sshoal/shared'
 import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
 
@@ -65,7 +65,7 @@ function readObject(result: HookAnswer, now: number): ReadAnswer {
   const bytes = Buffer.byteLength(JSON.stringify(details))
   if (bytes > MAX_DETAILS_BYTES)
     return malformed(`the fields beside the known ones take ${bytes} bytes, ${MAX_DETAILS_BYTES} are allowed`)
-  const role: DeviceRole = { project: project ?? 'default', device: client_key }
+  const role: DeviceRole = { project: project ?? DEFAULT_PROJECT, device: client_key }
   if (ports !== undefined) role.ports = ports
   if (maxForwards !== undefined) role.maxForwards = maxForwards
   if (keepalive !== undefined)

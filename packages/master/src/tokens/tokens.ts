@@ -1,6 +1,6 @@
 // The tokens of the installation: mint, check, list, revoke. Secrets are never kept, only their hashes.
 // Whoever opened something long-lived with a token listens here and closes it when the token is revoked.
-import { SshoalError } from '@sshoal/shared'
+import { DEFAULT_PROJECT, SshoalError } from '@sshoal/shared'
 import { LRUCache } from 'lru-cache'
 
 import type { RecordRef, Store } from '../store/store.ts'
@@ -60,7 +60,7 @@ export class Tokens {
 
   /** `secret` of the answer is the whole text that a client sends. Throws INVALID_TOKEN_REQUEST. */
   async mint(wanted: NewToken, text: TokenText = makeTokenText()): Promise<MintedToken> {
-    const project = wanted.project ?? 'default'
+    const project = wanted.project ?? DEFAULT_PROJECT
     if (project === ALL_PROJECTS && wanted.role !== 'admin' && wanted.role !== 'slave')
       throw new SshoalError('INVALID_TOKEN_REQUEST', `a token of role ${wanted.role} belongs to one project`)
     if (wanted.expiresAt !== undefined && wanted.expiresAt <= this.#now())

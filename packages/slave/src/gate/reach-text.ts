@@ -1,5 +1,5 @@
 // What `ssh GATE` tells a user: who they are, what they may reach, what of it is online, and the command to type. Pure.
-import { formatHostPort, type ReachAnswer, type UserRole } from '@sshoal/shared'
+import { DEFAULT_PROJECT, formatHostPort, type ReachAnswer, type UserRole } from '@sshoal/shared'
 
 import { cleanText } from './clean-text.ts'
 
@@ -15,7 +15,7 @@ export interface ReachFacts {
 
 export function reachText({ slave, user, fingerprint, gate, reach }: ReachFacts): string {
   const label = user.keyLabel === undefined ? '' : ` "${cleanText(user.keyLabel, 64)}"`
-  const project = user.project === 'default' ? '' : ` of project ${cleanText(user.project, 64)}`
+  const project = user.project === DEFAULT_PROJECT ? '' : ` of project ${cleanText(user.project, 64)}`
   const lines = [
     `sshoal: slave ${slave}. There is no shell here.`,
     `You are ${cleanText(user.login, 64)}${project}, by the key${label} ${fingerprint}.`,
