@@ -101,3 +101,12 @@ test('the tokens stay the same when `sshoal up` is started again', async () => {
   await masterReady(await startUp(dataDir))
   expect(tokens()).toEqual(before)
 })
+
+test('a signal while it still starts ends it in good order', async () => {
+  const ends = Array.from({ length: 4 }, async () => {
+    const up = await startUp(makeFolder())
+    await masterReady(up)
+    return (await up.stop()).status
+  })
+  expect(await Promise.all(ends)).toEqual([0, 0, 0, 0])
+})

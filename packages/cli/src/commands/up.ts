@@ -57,17 +57,20 @@ export function up(roles: Roles): Verb {
           },
         })),
       )
-      const { master, slaves } = await starting
-      await writeKnownHosts(master, log)
-      const { program, cwd } = context
-      const places = {
-        url: master.url,
-        dataDir: resolve(cwd, master.dataDir),
-        adminTokenFile: resolve(cwd, master.adminTokenFile),
-        slaveTokenFile: resolve(cwd, master.slaveTokenFile),
+      const tellOf = async ({ master, slaves }: Awaited<typeof starting>): Promise<void> => {
+        await writeKnownHosts(master, log)
+        const { program, cwd } = context
+        const places = {
+          url: master.url,
+          dataDir: resolve(cwd, master.dataDir),
+          adminTokenFile: resolve(cwd, master.adminTokenFile),
+          slaveTokenFile: resolve(cwd, master.slaveTokenFile),
+        }
+        const start = { program, cwd, master: places, slaves: slaves.ready }
+        context.terminal.out(first ? await firstStartText(start) : laterStartText(start))
       }
-      const start = { program, cwd, master: places, slaves: slaves.ready }
-      context.terminal.out(first ? await firstStartText(start) : laterStartText(start))
+      // A signal may stop what is still being told of: then its end is the answer, for a master that closes may never give one.
+      await Promise.race([tellOf(await starting), ending])
       return await ending
     },
   })
