@@ -9,6 +9,8 @@ export type SendInvalidation = (number: number, fingerprints: string[] | null) =
 
 interface Waiting {
   fingerprints: string[] | null
+  /** The same for all who tell of this number: its master, and who finds it in the store meanwhile. */
+  done: Promise<number>
   resolve: (cut: Promise<number>) => void
 }
 
@@ -31,7 +33,7 @@ export class Invalidations {
   /** Resolves when the linked slaves have done it, with the number of tunnels that were cut. One that is old is done. */
   take(number: number, fingerprints: string[] | null): Promise<number> {
     if (number <= this.#last) return Promise.resolve(0)
-    const done = new Promise<number>((resolve) => this.#waiting.set(number, { fingerprints, resolve }))
+    const done = this.#wait(number, fingerprints)
     // One about all keys includes those before it.
     if (fingerprints === null) this.#skipTo(number)
     this.#goOn()
@@ -49,6 +51,19 @@ export class Invalidations {
 
   close(): void {
     clearTimeout(this.#gap)
+  }
+
+  #wait(number: number, fingerprints: string[] | null): Promise<number> {
+    const before = this.#waiting.get(number)
+    if (before) {
+      const both = before.fingerprints && fingerprints && [...before.fingerprints, ...fingerprints]
+      before.fingerprints = both
+      return before.done
+    }
+    let resolve: Waiting['resolve'] = () => {}
+    const done = new Promise<number>((settle) => (resolve = settle))
+    this.#waiting.set(number, { fingerprints, done, resolve })
+    return done
   }
 
   #goOn(): void {

@@ -50,3 +50,22 @@ test('one about all keys waits for nobody, and includes those before it', async 
   expect(await waiting).toBe(5)
   expect(sent).toEqual([[5, null]])
 })
+
+test('one that is heard of twice while it waits answers both who ask, and goes out once', async () => {
+  const { turns, sent } = start()
+  const own = turns.take(3, ['c'])
+  const found = turns.take(3, null)
+  expect(await Promise.all([own, found])).toEqual([3, 3])
+  expect(sent).toEqual([[3, null]])
+})
+
+test('one that is heard of twice is about the keys of both', async () => {
+  const { turns, sent } = start()
+  const both = [turns.take(2, ['b']), turns.take(2, ['c'])]
+  expect(await turns.take(1, ['a'])).toBe(1)
+  expect(await Promise.all(both)).toEqual([2, 2])
+  expect(sent).toEqual([
+    [1, ['a']],
+    [2, ['b', 'c']],
+  ])
+})
