@@ -32,6 +32,7 @@ async function startMaster(prefix: string, { auditKeep = 1_000 } = {}) {
     registry,
     cluster,
     slaves: { get: (id) => (id === slave.id ? slave : undefined), all: () => [slave] },
+    masters: () => [],
     announce: () => {},
     log,
     gateHost: { host: 'gate.example.com', port: 22 },

@@ -4,11 +4,20 @@ import { readFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { ServerOptions } from 'node:https'
 import type { AddressInfo } from 'node:net'
-import { hostname } from 'node:os'
+import { hostname, networkInterfaces } from 'node:os'
 import { resolve } from 'node:path'
 import { createSecureContext, type Server as TlsServer } from 'node:tls'
 
-import { errorText, formatHostPort, isLoopback, SshoalError, type FixedPort, type Log } from '@sshoal/shared'
+import {
+  errorText,
+  formatHostPort,
+  isLoopback,
+  onePort,
+  SshoalError,
+  type FixedPort,
+  type Log,
+  type Place,
+} from '@sshoal/shared'
 
 import { createAccessMetrics } from './access/access-metrics.ts'
 import { makeAccess } from './access/access.ts'
@@ -99,7 +108,10 @@ async function start(
   const refused = new RefusedKeys()
   const hookSource = validate_device ?? settings.hook
   const regionFallback = readRegionFallback(settings.regionFallback)
-  const master = { id: `${hostname()}-${randomUUID().slice(0, 8)}`, version }
+  const master: { id: string; version: string; place?: Place } = {
+    id: `${hostname()}-${randomUUID().slice(0, 8)}`,
+    version,
+  }
   const feed = await openFeed(settings, master, log)
   undo.push(() => feed.close())
   /** What other masters cannot see in the live view, they are told. */
@@ -141,6 +153,7 @@ async function start(
       visit: (question, slave) => access.desk.visit(question, slave),
       reach: (question, slave) => access.desk.reach(question, slave),
       isPeer: (publicKey) => access.desk.isPeer(publicKey),
+      own: (question) => access.desk.own(question),
       visited: (report, slave) => access.desk.visited(report, slave),
     },
     fixedPorts: async (region) => fixedPortsOf(knownPorts, region, regionFallback),
@@ -199,6 +212,7 @@ async function start(
     registry,
     cluster,
     slaves: { get: (id) => cluster.roster.slave(id), all: () => cluster.slaves() },
+    masters: () => [master, ...feed.others()].flatMap(({ place }) => place ?? []),
     announce,
     log,
     gateHost: settings.gateHost,
@@ -271,6 +285,7 @@ async function start(
   await listen(api, settings)
   undo.push(() => links.close())
   const { address, port } = api.server.address() as AddressInfo
+  master.place = { hosts: hostsOf(address), ports: [onePort(port)] }
   const url = `${settings.tlsCert === undefined ? 'http' : 'https'}://${formatHostPort(reachable(address), port)}`
   let linkUrl = url
   if (localLink && settings.tlsCert !== undefined) {
@@ -332,7 +347,7 @@ async function start(
 /** Alone with the embedded store; with Redis, one of several. */
 async function openFeed(
   settings: MasterSettings,
-  master: { id: string; version: string },
+  master: { id: string; version: string; place?: Place },
   log: Log,
 ): Promise<ClusterFeed> {
   const access = redisAccess(settings)
@@ -391,6 +406,12 @@ async function listen(
       { cause: error },
     )
   }
+}
+
+/** A wildcard stands for all addresses of this machine. */
+function hostsOf(address: string): string[] {
+  if (address !== '0.0.0.0' && address !== '::') return [address]
+  return Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map((one) => one.address))
 }
 
 /** A wildcard is no address to go to. */

@@ -94,6 +94,7 @@ export async function startParts(options: PartsOptions = {}) {
     registry,
     cluster,
     slaves: { get: (id) => gateSlaves.get(id), all: () => gateSlaves.values() },
+    masters: () => [{ hosts: ['192.0.2.1'], ports: [{ first: 8_080, last: 8_080 }] }],
     announce: (type, data, scope) => events.publish(type, data, scope),
     log,
     gateHost: options.gateHost,

@@ -95,6 +95,13 @@ export const ReachAnswer = Type.Object({
 })
 export type ReachAnswer = Static<typeof ReachAnswer>
 
+/** Which of these addresses are, with this port, the cluster's own? Asked before a host is dialled. */
+export const OwnQuestion = Type.Object({ addresses: Type.Array(Address, { maxItems: 16 }), port: Port })
+export type OwnQuestion = Static<typeof OwnQuestion>
+
+export const OwnAnswer = Type.Object({ own: Type.Array(Address, { maxItems: 16 }) })
+export type OwnAnswer = Static<typeof OwnAnswer>
+
 /** Whose host key is this, that asks to relay? Only keys of slaves that are linked are known. */
 export const PeerQuestion = Type.Object({ publicKey: Type.String({ maxLength: 16_384 }) })
 export type PeerQuestion = Static<typeof PeerQuestion>

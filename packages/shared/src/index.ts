@@ -12,6 +12,8 @@ export { envName, flagName, loadConfig, type ConfigSources, type Options, type V
 export { formatDuration, parseDuration } from './duration.ts'
 export {
   Carrier,
+  OwnAnswer,
+  OwnQuestion,
   PeerAnswer,
   PeerQuestion,
   ReachAnswer,
@@ -36,6 +38,7 @@ export {
 } from './link.ts'
 export { createLog, silentLog, type Log, type LogOptions } from './log.ts'
 export { option, type Option, type PortRange } from './option.ts'
+export { addressesAmong, onePort, type Place, type Resolve } from './place.ts'
 export {
   AdmitAnswer,
   AdmitQuestion,

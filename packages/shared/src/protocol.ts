@@ -18,6 +18,8 @@
 import { Type, type Static, type TSchema } from 'typebox'
 
 import {
+  OwnAnswer,
+  OwnQuestion,
   PeerAnswer,
   PeerQuestion,
   ReachAnswer,
@@ -217,6 +219,8 @@ export const Hello = Type.Object({
   relay: Type.Optional(Type.Object({ host: Type.Optional(Name), port: Port })),
   /** It may dial hosts (`--dial`), which ones is its own to say. */
   dials: Type.Optional(Type.Boolean()),
+  /** Where it serves its status. Missing: nowhere. */
+  statusPort: Type.Optional(Port),
 })
 export type Hello = Static<typeof Hello>
 
@@ -261,6 +265,7 @@ export const slaveRequests = {
   visit: { question: VisitQuestion, answer: VisitAnswer },
   reach: { question: ReachQuestion, answer: ReachAnswer },
   peer: { question: PeerQuestion, answer: PeerAnswer },
+  own: { question: OwnQuestion, answer: OwnAnswer },
 } satisfies Catalogue
 
 /** Master to slave, nobody answers. */

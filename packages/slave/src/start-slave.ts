@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import {
   AddressSet,
   holderKey,
+  onePort,
   plainAddress,
   SshoalError,
   type AdmitAnswer,
@@ -30,7 +31,7 @@ import { Leases } from './leases.ts'
 import { MasterLink, type MasterAccess } from './master-link.ts'
 import { SlaveMetrics } from './metrics.ts'
 import type { SlaveSettings } from './options.ts'
-import { masterPorts, ownAddresses } from './own-places.ts'
+import { masterPlaces, ownAddresses } from './own-places.ts'
 import { Penalties } from './penalties.ts'
 import { Ports } from './ports.ts'
 import { Reception } from './reception.ts'
@@ -194,13 +195,19 @@ export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Prom
     descriptors,
     hostKeys: hostKeys.privateKeys,
     software,
-    ownAddresses,
-    ownPorts: () => [
-      ...listeners.ports.map((port) => ({ first: port, last: port })),
-      settings.forwardPorts,
-      ...masterPorts(settings.master),
-      ...(statusPort === undefined ? [] : [{ first: statusPort, last: statusPort }]),
-    ],
+    ownPlaces: () => {
+      const masters = masterPlaces(settings.master)
+      const ports = [
+        ...listeners.ports.map(onePort),
+        settings.forwardPorts,
+        ...(statusPort === undefined ? [] : [onePort(statusPort)]),
+      ]
+      // A master may run on this machine, and be known here by a loopback address alone.
+      return [
+        ...masters,
+        { hosts: ownAddresses(), ports: [...ports, ...masters.flatMap((one) => one.ports)] },
+      ]
+    },
   }).catch((error: unknown) => {
     listeners.close()
     leases.close()
@@ -236,6 +243,7 @@ export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Prom
       addresses: ownAddresses().slice(0, 64),
       hostKeys: hostKeys.publicKeys,
       ...gate.hello(),
+      ...(statusPort ? { statusPort } : {}),
       ...(invalidation ? { invalidation } : {}),
     }
   }

@@ -10,6 +10,7 @@ import {
   Wire,
   type Hello,
   type MasterWire,
+  type OwnQuestion,
   type PeerQuestion,
   type ReachAnswer,
   type ReachQuestion,
@@ -107,6 +108,7 @@ export interface MasterScript {
   visit?(question: VisitQuestion, asker: MasterEnd): VisitAnswer | Promise<VisitAnswer>
   reach?(question: ReachQuestion): ReachAnswer
   peer?(question: PeerQuestion): boolean
+  own?(question: OwnQuestion): string[]
 }
 
 export interface ScriptedMaster {
@@ -160,6 +162,7 @@ export async function startScriptedMaster(script: MasterScript = {}): Promise<Sc
             },
           reach: (question) => Promise.resolve(script.reach?.(question) ?? { targets: [], total: 0 }),
           peer: (question) => Promise.resolve({ known: script.peer?.(question) ?? false }),
+          own: (question) => Promise.resolve({ own: script.own?.(question) ?? [] }),
         },
         onClose: () => {},
         log,

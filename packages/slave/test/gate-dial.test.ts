@@ -1,3 +1,4 @@
+import { lookup } from 'node:dns/promises'
 import { isIPv4 } from 'node:net'
 
 import { AddressSet } from '@sshoal/shared'
@@ -6,7 +7,7 @@ import { describe, expect, test } from 'vitest'
 
 import { dialOption, mayDial, parseDialRule } from '../src/gate/dial-rules.ts'
 import { Dialer } from '../src/gate/dialer.ts'
-import { canonicalAddress, isForbidden } from '../src/gate/forbidden-address.ts'
+import { canonicalAddress, isForbidden, meantBy } from '../src/gate/forbidden-address.ts'
 
 const port = integer({ min: 1, max: 65_535 })
 const shown = (texts: string[]) =>
@@ -174,11 +175,7 @@ describe('a slave that dials', () => {
       asked,
       dialer: new Dialer({
         rules: dialOption.read(rules),
-        ownAddresses: () => own,
-        ownPorts: () => [
-          { first: 2_222, last: 2_222 },
-          { first: 20_000, last: 25_000 },
-        ],
+        own: (addresses) => Promise.resolve(addresses.filter((address) => own.includes(address))),
         resolve: (host) => {
           asked.push(host)
           return Promise.resolve(resolved)
@@ -205,23 +202,37 @@ describe('a slave that dials', () => {
   test('forms that only the resolver understands are loopback all the same', async () => {
     const it = new Dialer({
       rules: dialOption.read(['0.0.0.0/0', '::/0']),
-      ownAddresses: () => [],
-      ownPorts: () => [],
+      own: () => Promise.resolve([]),
+      resolve: async (host) => (await lookup(host, { all: true })).map(({ address }) => address),
     })
     for (const host of ['2130706433', '0x7f.1', '0177.0.0.1', '127.1', 'localhost', '0', '0.0.0.0', '[::1]'])
       expect((await it.dial(host, 22)).outcome, host).not.toBe('connected')
   })
 
-  test('never dials the ports of the cluster on its own addresses', async () => {
+  test('never dials what is the cluster’s own, nor what leads there by translation', async () => {
     const own = ['198.51.100.7', '2001:db8::7']
-    for (const [address, at] of [
-      ['198.51.100.7', 2_222],
-      ['198.51.100.7', 20_017],
-      ['::ffff:198.51.100.7', 25_000],
-      ['2001:db8::7', 2_222],
-    ] as const) {
+    for (const address of [
+      '198.51.100.7',
+      '::ffff:198.51.100.7',
+      '64:ff9b::198.51.100.7',
+      '2002:c633:6407::1',
+      '2001:db8::7',
+    ]) {
       const { dialer: it } = dialer(['0.0.0.0/0', '::/0'], [address], own)
-      expect(await it.dial('host', at), `${address} ${at}`).toEqual({ outcome: 'forbidden' })
+      expect(await it.dial('host', 2_222), address).toEqual({ outcome: 'forbidden' })
     }
+    expect(meantBy('64:ff9b::198.51.100.7')).toContain('198.51.100.7')
+  })
+
+  test('dials nothing while nobody can say what is the cluster’s own', async () => {
+    const it = new Dialer({
+      rules: dialOption.read(['0.0.0.0/0']),
+      resolve: () => Promise.resolve(['198.51.100.7']),
+      own: () => Promise.reject(new Error('no master is linked')),
+    })
+    expect(await it.dial('host', 22)).toEqual({
+      outcome: 'failed',
+      reason: 'it cannot be checked right now whether it may be dialled',
+    })
   })
 })

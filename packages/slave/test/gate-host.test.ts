@@ -83,6 +83,30 @@ describe('a visit to a host', () => {
     await expect(visit(client, 'db')).rejects.toThrow('not dialled from here')
   })
 
+  test('never reaches what the master says is the cluster’s own, whatever address it resolved to', async () => {
+    const gate = await gateThatDials(`${own}/32`)
+    const { client } = await world.user(gate)
+    const asked: unknown[] = []
+    world.script.own = (question) => {
+      asked.push(question)
+      return question.addresses
+    }
+    await expect(visit(client, 'db')).rejects.toThrow('not dialled from here')
+    expect(asked).toEqual([{ addresses: [own], port }])
+    world.script.own = () => []
+    expect(await exchange(await visit(client, 'db'), 'a host')).toBe('a host')
+  })
+
+  test('never reaches a master, on whatever machine it is', async () => {
+    // As a name that its slave was told, which leads to an address that is not loopback.
+    const gate = await world.slave('gate', {
+      dial: ['0.0.0.0/0'],
+      master: [world.master.url, `http://${own}:${port}`],
+    })
+    const { client } = await world.user(gate)
+    await expect(visit(client, 'db')).rejects.toThrow('not dialled from here')
+  })
+
   test('G087: of another region is relayed to a slave that dials there', async () => {
     await world.slave('there', { dial: [`${own}/32`], relayListen: ['127.0.0.1:0'] })
     const here = await world.slave('here')

@@ -1,5 +1,5 @@
 // Puts the rooms of people, pools, targets, gates and grants together.
-import type { Log } from '@sshoal/shared'
+import type { Log, Place } from '@sshoal/shared'
 
 import type { Cluster, TunnelView } from '../cluster/cluster.ts'
 import type { AskHook } from '../hook/ask-hook.ts'
@@ -14,6 +14,7 @@ import { Directory } from './directory.ts'
 import { Gates } from './gates.ts'
 import { Grants } from './grants.ts'
 import { Ledger } from './ledger.ts'
+import { OwnPlaces } from './own-places.ts'
 import { Pools } from './pools.ts'
 import { Projects } from './projects.ts'
 import { Reach } from './reach.ts'
@@ -33,6 +34,8 @@ export interface AccessDeps {
     tunnelOf(holder: { project: string; device: string }): TunnelView | undefined
   }
   slaves: GateSlaves
+  /** Where this master and the others listen. */
+  masters(): Iterable<Place>
   announce(type: string, data: object, scope?: { project?: string }): void
   log: Log
   gateHost: { host: string; port: number | undefined } | undefined
@@ -73,6 +76,7 @@ export function makeAccess(deps: AccessDeps) {
   const projects = new Projects(rooms)
   const targets = new Targets({ ...rooms, traits })
   const reach = new Reach({ directory, projects, traits, now })
+  const ownPlaces = new OwnPlaces({ slaves, store, gateHost: deps.gateHost, masters: deps.masters })
   const visits = new Visits({ store, announce, log, count: deps.countReport, wrote })
   return {
     directory,
@@ -86,7 +90,17 @@ export function makeAccess(deps: AccessDeps) {
     grants: new Grants(rooms),
     audit: new AuditLog(store),
     sshConfig: new SshConfigDesk({ directory, reach, slaves, gateHost: deps.gateHost }),
-    desk: new VisitDesk({ directory, projects, traits, slaves, reach, visits, now, count: deps.countVisit }),
+    desk: new VisitDesk({
+      directory,
+      projects,
+      traits,
+      slaves,
+      reach,
+      visits,
+      ownPlaces,
+      now,
+      count: deps.countVisit,
+    }),
     /** The hook's answer, and whose key it is beside it. */
     withUsers: (ask: AskHook): AskHook =>
       withUsers({ store, projects, staleLimitMs: deps.staleLimitMs }, ask),

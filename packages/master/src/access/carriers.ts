@@ -8,7 +8,19 @@ export interface GateSlave {
   readonly id: string
   readonly state: 'ready' | 'stale' | 'draining'
   readonly region: string | undefined
-  readonly hello: Pick<Hello, 'relay' | 'dials' | 'hostKeys' | 'publicPort'>
+  readonly hello: Pick<
+    Hello,
+    | 'relay'
+    | 'dials'
+    | 'hostKeys'
+    | 'publicHost'
+    | 'publicPort'
+    | 'sshPorts'
+    | 'forwardHost'
+    | 'forwardPorts'
+    | 'statusPort'
+    | 'addresses'
+  >
   /** As the master sees it. */
   readonly seenAddress: string
   /** Null: on loopback alone. */

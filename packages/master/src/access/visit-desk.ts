@@ -1,6 +1,13 @@
 // Answers slaves that ask for a visit. Reads the store at every question, a fixed number of records: nothing here grows with
 // the number of devices. Says the same of a target that is not there and of one that is not granted.
-import type { ReachAnswer, ReachQuestion, VisitAnswer, VisitQuestion, VisitReport } from '@sshoal/shared'
+import type {
+  OwnQuestion,
+  ReachAnswer,
+  ReachQuestion,
+  VisitAnswer,
+  VisitQuestion,
+  VisitReport,
+} from '@sshoal/shared'
 
 import type { GateDesk } from '../cluster/gate-desk.ts'
 import { carrierFor, carrierOf, type GateSlaves } from './carriers.ts'
@@ -9,6 +16,7 @@ import { gateRef, type Gate } from './gate.ts'
 import type { Grant } from './grant.ts'
 import { mayVisit } from './may-visit.ts'
 import { readAsked } from './name.ts'
+import type { OwnPlaces } from './own-places.ts'
 import type { Projects } from './projects.ts'
 import type { Reach } from './reach.ts'
 import type { TargetTraits } from './target-traits.ts'
@@ -23,6 +31,7 @@ export interface VisitDeskDeps {
   slaves: GateSlaves
   reach: Reach
   visits: Visits
+  ownPlaces: OwnPlaces
   /** ms since 1970. */
   now(): number
   /** `outcome`: granted, or the code of the refusal. */
@@ -54,6 +63,10 @@ export class VisitDesk implements GateDesk {
     for (const { hello } of this.#deps.slaves.all())
       if (hello.hostKeys.some((key) => key.publicKey === publicKey)) return true
     return false
+  }
+
+  own(question: OwnQuestion): Promise<string[]> {
+    return this.#deps.ownPlaces.among(question)
   }
 
   visited(report: VisitReport, slave: string): void {

@@ -1,6 +1,6 @@
 // What the rest of the master may ask of the live cluster. The implementation beside this file keeps counters, so that
 // `overview` costs the same at ten tunnels and at a million. Nothing here is durable.
-import type { Details, Forward, Holder } from '@sshoal/shared'
+import type { Details, Forward, Holder, Place } from '@sshoal/shared'
 
 /** One slave as `GET /cluster` shows it. */
 export interface SlaveView {
@@ -26,6 +26,8 @@ export interface MasterView {
   id: string
   version: string
   uptimeSeconds: number
+  /** Where it listens; not for everybody's eyes. */
+  place?: Place
 }
 
 export interface ClusterView {

@@ -1,5 +1,12 @@
 // What slaves ask and tell about visits through the gate. Who may reach what is decided elsewhere (access/).
-import type { ReachAnswer, ReachQuestion, VisitAnswer, VisitQuestion, VisitReport } from '@sshoal/shared'
+import type {
+  OwnQuestion,
+  ReachAnswer,
+  ReachQuestion,
+  VisitAnswer,
+  VisitQuestion,
+  VisitReport,
+} from '@sshoal/shared'
 
 export interface GateDesk {
   /** `slave`: who asks. Carries the visit itself where it can. Rejects where the store cannot be asked. */
@@ -7,6 +14,8 @@ export interface GateDesk {
   reach(question: ReachQuestion, slave: string): Promise<ReachAnswer>
   /** Is this the host key (wire form, base64) of a slave that is linked to some master? */
   isPeer(publicKey: string): boolean
+  /** Which of these addresses are, with this port, the cluster's own? Rejects where the store cannot be asked. */
+  own(question: OwnQuestion): Promise<string[]>
   /** A visit that `slave` carries began or ended. */
   visited(report: VisitReport, slave: string): void
 }

@@ -129,6 +129,10 @@ export class SlaveLink {
         this.#required()
         return { known: this.#gate().isPeer(publicKey) }
       },
+      own: async (question) => {
+        this.#required()
+        return { own: await this.#gate().own(question) }
+      },
     }
   }
 

@@ -15,6 +15,9 @@ export function gateSlave(id: string, more: Partial<GateSlave> = {}): GateSlave 
     region: undefined,
     hello: {
       publicPort: 2_222,
+      sshPorts: [2_222],
+      forwardPorts: { first: 20_000, last: 25_000 },
+      addresses: [],
       relay: { port: 7_000 },
       dials: false,
       hostKeys: [{ algorithm: 'ssh-ed25519', publicKey: `AAAA${id.replace(/[^a-z0-9]/g, '')}` }],

@@ -1,24 +1,22 @@
 // Connects to hosts for visits: resolves a name once, judges what it resolved to, and dials exactly that. Never the ports
-// of the cluster itself on this machine.
-import { lookup } from 'node:dns/promises'
+// of the cluster itself, whoever of it listens there.
 import { connect, type Socket } from 'node:net'
 
-import { formatHostPort, type PortRange } from '@sshoal/shared'
+import { formatHostPort, type Resolve } from '@sshoal/shared'
 
 import { mayDial, type DialRule } from './dial-rules.ts'
-import { canonicalAddress, isForbidden } from './forbidden-address.ts'
+import { canonicalAddress, isForbidden, meantBy } from './forbidden-address.ts'
 
 const DIAL_DEADLINE_MS = 5_000
-/** Addresses of one name that are tried. */
+/** Addresses of one name that are looked at, and that are tried. */
+const MAX_ADDRESSES = 8
 const MAX_TRIES = 4
 
 export interface DialerOptions {
   rules: readonly DialRule[]
-  /** Of this machine, as they are now. */
-  ownAddresses(): readonly string[]
-  /** Where this slave and its neighbours listen. */
-  ownPorts(): readonly PortRange[]
-  resolve?(host: string): Promise<string[]>
+  resolve: Resolve
+  /** Which of these are the cluster's own with this port. Rejects where nobody can say: then nothing is dialled. */
+  own(addresses: readonly string[], port: number): Promise<readonly string[]>
 }
 
 export type Dialled =
@@ -42,13 +40,25 @@ export class Dialer {
   /** Never rejects. The socket is paused, half-open and has a listener for errors. */
   async dial(host: string, port: number): Promise<Dialled> {
     if (!this.dials) return { outcome: 'forbidden' }
-    let resolved: string[]
+    const { rules, resolve } = this.#options
+    let resolved: readonly string[]
     try {
-      resolved = await (this.#options.resolve ?? lookupAll)(host)
+      resolved = await resolve(host)
     } catch {
       return { outcome: 'failed', reason: 'its name cannot be resolved' }
     }
-    const allowed = resolved.map(canonicalAddress).filter((address) => this.#allows(address, port))
+    const ruled = resolved
+      .map(canonicalAddress)
+      .filter((address) => !isForbidden(address) && mayDial(rules, address, port))
+      .slice(0, MAX_ADDRESSES)
+    if (ruled.length === 0) return { outcome: 'forbidden' }
+    let own: ReadonlySet<string>
+    try {
+      own = new Set(await this.#options.own(ruled.flatMap(meantBy), port))
+    } catch {
+      return { outcome: 'failed', reason: 'it cannot be checked right now whether it may be dialled' }
+    }
+    const allowed = ruled.filter((address) => !meantBy(address).some((each) => own.has(each)))
     if (allowed.length === 0) return { outcome: 'forbidden' }
     let reason = ''
     for (const address of allowed.slice(0, MAX_TRIES)) {
@@ -58,17 +68,6 @@ export class Dialer {
     }
     return { outcome: 'failed', reason }
   }
-
-  #allows(address: string, port: number): boolean {
-    const { rules, ownAddresses, ownPorts } = this.#options
-    if (isForbidden(address) || !mayDial(rules, address, port)) return false
-    const own = ownAddresses().some((each) => canonicalAddress(each) === address)
-    return !own || !ownPorts().some(({ first, last }) => port >= first && port <= last)
-  }
-}
-
-async function lookupAll(host: string): Promise<string[]> {
-  return (await lookup(host, { all: true, verbatim: true })).map(({ address }) => address)
 }
 
 /** The text of the error where it fails. */

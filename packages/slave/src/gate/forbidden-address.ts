@@ -41,6 +41,11 @@ export function canonicalAddress(address: string): string {
   return bytes.toString('hex', 0, 12) === WRAPPERS[0] ? bytes.subarray(12).join('.') : address
 }
 
+/** An address and the IPv4 addresses that it leads to where somebody translates on the way. */
+export function meantBy(address: string): string[] {
+  return isIPv6(address) ? [address, ...wrappedIn(bytesOf(address))] : [address]
+}
+
 function wrappedIn(bytes: Buffer): string[] {
   const found: string[] = []
   if (WRAPPERS.includes(bytes.toString('hex', 0, 12))) found.push(bytes.subarray(12).join('.'))

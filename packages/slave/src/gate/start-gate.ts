@@ -1,5 +1,7 @@
 // Puts the gate of a slave together and starts its relay: what start-slave.ts needs to know of it, and no more.
-import type { Hello, PortRange } from '@sshoal/shared'
+import { lookup } from 'node:dns/promises'
+
+import { addressesAmong, onePort, type Hello, type Place } from '@sshoal/shared'
 
 import { gateSocketsFor } from '../descriptors.ts'
 import type { SlaveParts } from '../slave-parts.ts'
@@ -11,6 +13,9 @@ import { startRelayListener } from './relay-listener.ts'
 import { RelayPool } from './relay-pool.ts'
 import { VisitReports } from './visit-reports.ts'
 
+/** Longer than a master waits for a name. */
+const OWN_DEADLINE_MS = 5_000
+
 export interface GateOptions extends Pick<
   SlaveParts,
   'id' | 'settings' | 'capacity' | 'tunnels' | 'keepalive' | 'metrics' | 'link' | 'log'
@@ -20,9 +25,8 @@ export interface GateOptions extends Pick<
   /** As they are at start; the first one logs in at relays. */
   hostKeys: string[]
   software: string
-  ownAddresses(): string[]
-  /** Where this slave listens for devices, users and status. */
-  ownPorts(): PortRange[]
+  /** Where this slave listens for devices, users and status, and where it knows masters, as they are now. */
+  ownPlaces(): Place[]
 }
 
 export interface RunningGate {
@@ -56,11 +60,16 @@ export async function startGate(options: GateOptions): Promise<RunningGate> {
   })
   const dialer = new Dialer({
     rules: settings.dial,
-    ownAddresses: () => options.ownAddresses(),
-    ownPorts: () => [
-      ...options.ownPorts(),
-      ...(listener ? [{ first: listener.port, last: listener.port }] : []),
-    ],
+    resolve: lookupAll,
+    async own(addresses, port) {
+      const places = options.ownPlaces()
+      const relay = listener ? places.map(({ hosts }) => ({ hosts, ports: [onePort(listener.port)] })) : []
+      const here = await addressesAmong([...places, ...relay], addresses, port, lookupAll)
+      const others = addresses.filter((address) => !here.includes(address))
+      if (others.length === 0) return here
+      const { own } = await link.request('own', { addresses: others, port }, OWN_DEADLINE_MS)
+      return [...here, ...own]
+    },
   })
   const gate = new Gate({ ...options, visits, relays, sockets, dialer })
   const listener = await startRelayListener({
@@ -99,6 +108,10 @@ export async function startGate(options: GateOptions): Promise<RunningGate> {
       await new Promise((resolve) => setImmediate(resolve))
     },
   }
+}
+
+async function lookupAll(host: string): Promise<string[]> {
+  return (await lookup(host, { all: true, verbatim: true })).map(({ address }) => address)
 }
 
 /** A wildcard is nowhere to connect to. */

@@ -1,7 +1,7 @@
 // The feed over Redis: changes go through one script that fences them and appends them to a stream; every master reads the
 // stream, notices a gap by its numbers and then reads the whole again. While Redis is away nothing is told and everything
 // goes on; when it is back, everybody says again what is linked to him.
-import { errorText, SshoalError, type Log } from '@sshoal/shared'
+import { errorText, SshoalError, type Log, type Place } from '@sshoal/shared'
 
 import type { RedisScript } from '../../store/redis-scripts.ts'
 import type { MasterView } from '../cluster.ts'
@@ -33,7 +33,8 @@ const READ_COUNT = 100
 const TURN_MS = 20
 
 export interface RedisFeedOptions {
-  master: { id: string; version: string }
+  /** `place`: known when it listens. */
+  master: { id: string; version: string; place?: Place }
   /** Of all keys, without braces (`--redis-prefix`). */
   prefix: string
   /** A connection of its own at each call; commands fail within seconds while Redis is away, and nothing queues. */
@@ -294,8 +295,8 @@ export class RedisFeed implements ClusterFeed {
   }
 
   async #renewed(): Promise<void> {
-    const { id, version } = this.#options.master
-    const info = JSON.stringify({ id, version, startedAt: this.#startedAt })
+    const { id, version, place } = this.#options.master
+    const info = JSON.stringify({ id, version, startedAt: this.#startedAt, place })
     const own = [...this.#own]
     const askedAt = Date.now()
     const answer = (await this.#run(RENEW, [id, info, ...own.flat()])) as [
@@ -398,10 +399,11 @@ function fieldsOf(flat: string[]): Record<string, string> {
 }
 
 function otherMaster(text: string, self: string): MasterView[] {
-  const { id, version, startedAt } = JSON.parse(text || '{}') as {
+  const { id, version, startedAt, place } = JSON.parse(text || '{}') as {
     id?: string
     version?: string
     startedAt?: number
+    place?: Place
   }
   if (id === undefined || id === self) return []
   return [
@@ -409,6 +411,7 @@ function otherMaster(text: string, self: string): MasterView[] {
       id,
       version: version ?? '',
       uptimeSeconds: Math.max(0, Math.round((Date.now() - (startedAt ?? 0)) / 1_000)),
+      ...(place ? { place } : {}),
     },
   ]
 }
