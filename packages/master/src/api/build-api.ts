@@ -1,8 +1,8 @@
+// The REST interface as a Fastify that does not listen yet. One plugin per resource; what they need comes in from outside.
+// The slave link shares its server and is none of its business.
 import type { ServerOptions } from 'node:https'
 import type { Socket } from 'node:net'
 
-// The REST interface as a Fastify that does not listen yet. One plugin per resource; what they need comes in from outside.
-// The slave link shares its server and is none of its business.
 import { SshoalError, type Log } from '@sshoal/shared'
 import Fastify, { type FastifyReply } from 'fastify'
 
@@ -20,7 +20,9 @@ import { guard } from './access.ts'
 import { auditRoutes } from './audit-routes.ts'
 import { auditChanges } from './change-audit.ts'
 import { clusterRoutes } from './cluster-routes.ts'
+import { ConnectDesk } from './connect-desk.ts'
 import { connectRoutes } from './connect-routes.ts'
+import { connectShortcut } from './connect-shortcut.ts'
 import { deviceActionRoutes } from './device-action-routes.ts'
 import { deviceImportRoutes } from './device-import-routes.ts'
 import { deviceRoutes } from './device-routes.ts'
@@ -114,12 +116,13 @@ export async function buildApi(deps: ApiDeps): Promise<Api> {
     body === '' ? done(null, undefined) : parseJson(request, body as string, done),
   )
 
+  const desk = new ConnectDesk(deps)
   await documentation(api, config.version)
   await api.register(async (guarded) => {
     guard(guarded, deps.tokens)
     auditChanges(guarded, { ledger: deps.access.ledger, registry: deps.registry, log })
     const plugins = [
-      connectRoutes,
+      (scope: Api) => connectRoutes(scope, { ...deps, desk }),
       clusterRoutes,
       eventRoutes,
       deviceRoutes,
@@ -144,7 +147,18 @@ export async function buildApi(deps: ApiDeps): Promise<Api> {
     for (const plugin of plugins)
       await guarded.register(async (scope) => plugin(scope as unknown as Api, deps))
   })
+  let open = true
+  api.addHook('preClose', async () => void (open = false))
   await api.ready()
+  // Where a token must be shown, the route looks at it.
+  if (config.connectToken === undefined) {
+    const proxied = config.trustProxy.length > 0
+    const shortcut = connectShortcut({ desk, proxied, open: () => open, log })
+    api.server.removeAllListeners('request')
+    api.server.on('request', (request, response) => {
+      if (!shortcut(request, response)) api.routing(request, response)
+    })
+  }
   return api
 
   function sendError(error: unknown, reply: FastifyReply): void {

@@ -1,16 +1,17 @@
 // `/connect`: where a device shall open its tunnel. The one route that a fleet calls all at once after an outage,
-// so it does nothing but count, choose and answer, and it answers what a busybox shell can read too.
+// so it does nothing but count, choose and answer, and it answers what a busybox shell can read too. Most never come here:
+// connect-shortcut.ts answers them as this route would.
 import { SshoalError } from '@sshoal/shared'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { Type, type Static } from 'typebox'
+import { Type } from 'typebox'
 
-import type { Slot } from '../cluster/cluster.ts'
 import { mayActAs, sameText } from '../tokens/token.ts'
 import { authenticate, bearerOf } from './access.ts'
 import { askedHost } from './asked-host.ts'
 import type { ApiDeps } from './build-api.ts'
+import type { ConnectAnswer, ConnectDesk } from './connect-desk.ts'
+import { wantsText } from './connect-format.ts'
 import { errors, textAnswer, type Api } from './schema.ts'
-import { SourceRate } from './source-rate.ts'
 
 const ConnectQuery = Type.Object({
   region: Type.Optional(Type.String({ minLength: 1, maxLength: 63 })),
@@ -31,14 +32,13 @@ const SlotBody = Type.Object({
   hostKeys: Type.Array(Type.String({ description: '`type base64`, as behind the host in known_hosts.' })),
   expiresInMs: Type.Integer(),
 })
-type SlotBody = Static<typeof SlotBody>
 
-export async function connectRoutes(api: Api, deps: ApiDeps): Promise<void> {
-  const { config, cluster, metrics } = deps
-  const rate = new SourceRate(config.connectRate, config.connectBurst)
-  const given = metrics.slots.labels('given')
-  const missing = metrics.slots.labels('no_slave')
-  const limited = metrics.slots.labels('limited')
+export interface ConnectRoutesDeps extends ApiDeps {
+  desk: ConnectDesk
+}
+
+export async function connectRoutes(api: Api, deps: ConnectRoutesDeps): Promise<void> {
+  const { config, desk, metrics } = deps
   const unauthorized = metrics.slots.labels('unauthorized')
 
   // The query says everything; whatever body a client sends along is read and forgotten.
@@ -63,32 +63,17 @@ export async function connectRoutes(api: Api, deps: ApiDeps): Promise<void> {
         response: { 200: textAnswer('The slot.', 'text/plain', SlotBody), ...errors(400, 401, 429, 503) },
       },
       handler: async (request, reply) => {
-        const waitMs = rate.take(request.ip)
-        reply.header('cache-control', 'no-store')
-        if (waitMs > 0) {
-          limited.inc()
-          reply.header('retry-after', Math.ceil(waitMs / 1_000))
-          return reply
-            .code(429)
-            .send({ error: 'too many slots were asked for from here', code: 'RATE_LIMITED' })
-        }
+        const limited = desk.limit(request.ip)
+        if (limited) return send(reply, limited)
         if (config.connectToken !== undefined && !(await mayConnect(request, config.connectToken, deps))) {
           unauthorized.inc()
+          reply.header('cache-control', 'no-store')
           throw new SshoalError('UNAUTHORIZED', 'a slot needs the connect token: Authorization: Bearer TOKEN')
         }
         const { region, port, format } = request.query
-        const slot = await cluster.slot({
-          ...(region === undefined ? {} : { region }),
-          ...(port === undefined ? {} : { port }),
-        })
-        if (!slot) {
-          missing.inc()
-          reply.header('retry-after', 5)
-          return reply.code(503).send({ error: 'no slave can take a device at the moment', code: 'NO_SLAVE' })
-        }
-        given.inc()
-        const body = bodyOf(slot, request)
-        return wantsText(request, format) ? sendText(reply, body) : reply.send(body)
+        const wish = { ...(region === undefined ? {} : { region }), ...(port === undefined ? {} : { port }) }
+        const inText = wantsText(format, request.headers.accept)
+        return send(reply, await desk.slot(wish, inText, () => askedHost(request)))
       },
     })
 }
@@ -104,28 +89,11 @@ async function mayConnect(request: FastifyRequest, connectToken: string, deps: A
   )
 }
 
-function bodyOf(slot: Slot, request: FastifyRequest): SlotBody {
-  return {
-    slave: slot.slave,
-    host: slot.host ?? askedHost(request),
-    port: slot.port,
-    hostKeys: slot.hostKeys.map(({ algorithm, publicKey }) => `${algorithm} ${publicKey}`),
-    expiresInMs: slot.expiresInMs,
-  }
-}
-
-function wantsText(request: FastifyRequest, format: 'json' | 'text' | undefined): boolean {
-  if (format !== undefined) return format === 'text'
-  const accept = request.headers.accept
-  return accept !== undefined && accept.includes('text/plain') && !accept.includes('application/json')
-}
-
-/** The plain host, whatever the port: dropbear ignores `[host]:port` lines, OpenSSH accepts both. */
-function sendText(reply: FastifyReply, slot: SlotBody): FastifyReply {
-  const lines = [`${slot.host} ${slot.port}`, ...slot.hostKeys.map((key) => `${slot.host} ${key}`)]
-  // Past the JSON serializer of the schema, which texts do not go through.
+/** Past the serializer of the schema: the body is a text already. */
+function send(reply: FastifyReply, { status, head, body }: ConnectAnswer): FastifyReply {
+  for (let n = 0; n + 1 < head.length; n += 2) reply.header(head[n] ?? '', head[n + 1])
   return reply
-    .type('text/plain; charset=utf-8')
+    .code(status)
     .serializer(String)
-    .send(`${lines.join('\n')}\n` as never)
+    .send(body as never)
 }
