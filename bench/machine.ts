@@ -47,3 +47,26 @@ export async function describeMachine(): Promise<Machine> {
     commit: await text('git', 'rev-parse', '--short', 'HEAD'),
   }
 }
+
+/** Ticks of all cores since the start, and how many of them the host gave to others; undefined where nobody counts them. */
+export interface Cores {
+  all: number
+  stolen: number
+}
+
+/** proc(5), /proc/stat: user nice system idle iowait irq softirq steal. */
+export function readCores(): Cores | undefined {
+  try {
+    const [line = ''] = readFileSync('/proc/stat', 'utf8').split('\n', 1)
+    const ticks = line.trim().split(/\s+/).slice(1, 9).map(Number)
+    return { all: ticks.reduce((sum, n) => sum + n, 0), stolen: ticks[7] ?? 0 }
+  } catch {
+    return undefined
+  }
+}
+
+/** Of the time between the two, 0 to 1. */
+export function stolenShare(before: Cores | undefined, after: Cores | undefined): number | undefined {
+  if (!before || !after || after.all === before.all) return undefined
+  return (after.stolen - before.stolen) / (after.all - before.all)
+}

@@ -8,11 +8,22 @@ import { resultsFolder, rootFolder } from './folders.ts'
 import { judge, show } from './goals.ts'
 import type { Machine } from './machine.ts'
 
+/** One kind of work as it was measured. */
+export interface Part {
+  name: string
+  commit: string
+  full: boolean
+  rounds: number
+  seconds: number
+  /** How much of all cores the host of this machine gave to others meanwhile; undefined: nobody says. */
+  stolen: number | undefined
+}
+
 export interface Results {
   machine: Machine
   figures: Figures
-  full: boolean
-  seconds: number
+  /** Those of this run. */
+  parts: Part[]
 }
 
 /** The report's file, seen from the root. */
@@ -21,43 +32,48 @@ export function writeResults(results: Results): string {
   const date = new Date().toISOString().slice(0, 10)
   const name = `${date}-${machine.name}`
   mkdirSync(join(resultsFolder, name), { recursive: true })
-  keepOthers(join(resultsFolder, `${name}.json`), figures)
+  const parts = keepOthers(join(resultsFolder, `${name}.json`), results)
   const goals = judge(figures)
-  const json = { date, ...results, figures: figures.all(), goals }
+  const json = { date, machine, parts, figures: figures.all(), goals }
   writeFileSync(join(resultsFolder, `${name}.json`), `${JSON.stringify(json, undefined, 2)}\n`)
   const pictures = draw(figures)
   for (const [file, svg] of Object.entries(pictures)) writeFileSync(join(resultsFolder, name, file), svg)
   const report = join(resultsFolder, `${name}.md`)
-  writeFileSync(report, text(results, date, name, Object.keys(pictures)))
+  writeFileSync(report, text({ machine, figures, parts }, date, name, Object.keys(pictures)))
   return relative(rootFolder, report)
 }
 
-/** What an earlier run of this day measured and this one did not stays in the report: a part can be measured again alone. */
-function keepOthers(file: string, figures: Figures): void {
-  if (!existsSync(file)) return
-  const before = JSON.parse(readFileSync(file, 'utf8')) as { figures: Figure[] }
+/** What an earlier run of this day measured and this one did not stays in the report; answers all parts of both. */
+function keepOthers(file: string, { figures, parts }: Results): Part[] {
+  if (!existsSync(file)) return parts
+  const before = JSON.parse(readFileSync(file, 'utf8')) as { figures: Figure[]; parts?: Part[] }
   const measured = new Set(figures.all().map(({ work, contender }) => `${work}\0${contender}`))
   for (const { work, contender, metric, unit, values } of before.figures)
     if (!measured.has(`${work}\0${contender}`))
       for (const value of values) figures.add(work, contender, metric, unit, value)
+  const again = new Set(parts.map(({ name }) => name))
+  return [...(before.parts ?? []).filter(({ name }) => !again.has(name)), ...parts]
 }
 
-function text(
-  { machine, figures, full, seconds }: Results,
-  date: string,
-  name: string,
-  pictures: string[],
-): string {
+function text({ machine, figures, parts }: Results, date: string, name: string, pictures: string[]): string {
   const lines = [
     `# Benchmark of ${date} on ${machine.name}`,
     '',
-    `\`npm run bench${full ? ' -- --full' : ''}\`, ${Math.round(seconds / 60)} minutes, commit ${machine.commit}.`,
     `${machine.cores} cores of ${machine.processor}, ${machine.memoryGb} GB, Linux ${machine.kernel}; Node ${machine.node}, ssh2 ${machine.ssh2}`,
     `with its native crypto **${machine.nativeCrypto ? 'loaded' : 'not loaded'}**; ${machine.openssh}; ${machine.go}; ${machine.dropbear}.`,
     '',
     'Ours is the whole product (hook, master, metrics, log), the slave process is counted and the master told beside; peers do',
     'only SSH. All take turns in each round (idle and storm: one after another). CPU is user and system time of the process tree, memory is PSS. Figures are',
     'medians, ± half the distance of the quartiles. "busy" rows show that neither the load nor the target was the limit.',
+    '',
+    'Each part as it was measured last; what the host of this machine gave to others meanwhile makes the times on the clock longer.',
+    '',
+    '| `npm run bench -- --only` | commit | | rounds | minutes | stolen by the host |',
+    '|---|---|---|---|---|---|',
+    ...parts.map(
+      ({ name, commit, full, rounds, seconds, stolen }) =>
+        `| ${name} | ${commit} | ${full ? '`--full`' : 'short'} | ${rounds} | ${show(seconds / 60)} | ${stolen === undefined ? 'not known' : `${show(stolen * 100)} %`} |`,
+    ),
     '',
     '## Goals',
     '',

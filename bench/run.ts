@@ -11,10 +11,10 @@ import { sshd } from './contenders/sshd.ts'
 import { sshoal } from './contenders/sshoal.ts'
 import { Figures } from './figures.ts'
 import { makeRunFolder, resultsFolder } from './folders.ts'
-import { describeMachine } from './machine.ts'
+import { describeMachine, readCores, stolenShare } from './machine.ts'
 import { stopAll } from './process.ts'
 import { compile, installPackages, programs } from './programs.ts'
-import { writeResults } from './results.ts'
+import { writeResults, type Part } from './results.ts'
 import type { Work } from './work.ts'
 import { connect } from './works/connect.ts'
 import { idle } from './works/idle.ts'
@@ -82,20 +82,24 @@ async function main(): Promise<void> {
     program: programs.sshoal,
     say,
   }
+  const parts: Part[] = []
+  mkdirSync(resultsFolder, { recursive: true })
   for (const work of WORKS) {
     if (picked && !picked.includes(work.name)) continue
     say(work.title)
+    const [began, before] = [performance.now(), readCores()]
     await work.run(bench)
+    parts.push({
+      name: work.name,
+      commit: machine.commit,
+      full: values.full,
+      rounds,
+      seconds: (performance.now() - began) / 1_000,
+      stolen: stolenShare(before, readCores()),
+    })
+    // After each, so that a run that is broken off leaves what it has measured.
+    if (!values['no-report']) say(`report: ${writeResults({ machine, figures, parts })}`)
   }
-  if (values['no-report']) return
-  mkdirSync(resultsFolder, { recursive: true })
-  const file = writeResults({
-    machine,
-    figures,
-    full: values.full,
-    seconds: (performance.now() - startedAt) / 1_000,
-  })
-  say(`report: ${file}`)
 }
 
 process.once('SIGINT', () => process.exit(130))

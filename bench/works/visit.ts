@@ -1,6 +1,9 @@
 // Bytes through one tunnel: one visit or 32, both directions, each cipher. The device is OpenSSH's ssh.
+import { join } from 'node:path'
+
 import { startDeviceSsh, startTarget, type DeviceSsh } from '../device-ssh.ts'
-import { cpuDuring, run } from '../process.ts'
+import { benchFolder } from '../folders.ts'
+import { cpuDuring, run, start, type Program } from '../process.ts'
 import { programs } from '../programs.ts'
 import { withContenders, type Bench, type Work } from '../work.ts'
 
@@ -12,6 +15,16 @@ interface Streamed {
 function stream(port: number, mode: 'up' | 'down', bytes: number, streams: number): Promise<Streamed> {
   const flags = ['-addr', `127.0.0.1:${port}`, '-mode', mode, '-bytes', String(bytes), '-c', String(streams)]
   return run(programs.visits, ['stream', ...flags]).then((text) => JSON.parse(text) as Streamed)
+}
+
+/** Of any server on Node: only reading, ciphering and writing. */
+const FLOOR = 'Node, and cipher'
+
+async function startFloor(cipher: string, target: number): Promise<{ program: Program; port: number }> {
+  const file = join(benchFolder, 'peers/node-floor-visit.ts')
+  const program = start('node', ['--import', 'tsx', file, cipher, String(target)])
+  const { port } = await program.hear()
+  return { program, port: Number(port) }
 }
 
 async function measure(bench: Bench, work: string, cipher: string, streams: number): Promise<void> {
@@ -28,12 +41,24 @@ async function measure(bench: Bench, work: string, cipher: string, streams: numb
         await startDeviceSsh({ contender, running: server, keys, folder, cipher, target }),
       )
     }
+    const floor = await startFloor(cipher, target.port)
     for (const mode of ['up', 'down'] as const) {
       const name = `${work} ${mode === 'up' ? 'to' : 'from'} the device, ${short}`
-      for (const tunnel of tunnels.values()) await stream(tunnel.port, mode, bytes / 4, streams)
+      const ports = [...tunnels.values(), floor].map(({ port }) => port)
+      for (const port of ports) await stream(port, mode, bytes / 4, streams)
       for (let round = 0; round < bench.rounds; round++) {
         const direct = await stream(target.port, mode, bytes, streams)
         bench.figures.add(name, 'direct', 'speed', 'MB/s', direct.bytes / direct.seconds / 1e6)
+        const least = await cpuDuring({ server: [floor.program.pid] }, () =>
+          stream(floor.port, mode, bytes, streams),
+        )
+        bench.figures.add(
+          name,
+          FLOOR,
+          'CPU per GB',
+          's',
+          (least.cpu.server ?? 0) / (least.result.bytes / 1e9),
+        )
         for (const [contender, server] of running) {
           const tunnel = tunnels.get(contender.name)
           if (!tunnel) continue
@@ -52,8 +77,10 @@ async function measure(bench: Bench, work: string, cipher: string, streams: numb
         const get = (metric: string): number => bench.figures.get(name, contender.name, metric) ?? NaN
         return `${contender.name} ${get('speed').toFixed(0)} MB/s ${get('CPU per GB').toFixed(2)} s/GB`
       })
-      bench.say(`  ${name}: ${told.join(', ')}`)
+      const least = bench.figures.get(name, FLOOR, 'CPU per GB') ?? NaN
+      bench.say(`  ${name}: ${told.join(', ')}, ${FLOOR} ${least.toFixed(2)} s/GB`)
     }
+    await floor.program.stop('SIGKILL')
     await Promise.all([...tunnels.values()].map((tunnel) => tunnel.stop()))
   })
   await target.program.stop()
