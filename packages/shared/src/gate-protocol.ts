@@ -109,7 +109,7 @@ export type PeerQuestion = Static<typeof PeerQuestion>
 export const PeerAnswer = Type.Object({ known: Type.Boolean() })
 export type PeerAnswer = Static<typeof PeerAnswer>
 
-/** A visit through the gate, told by the slave that carries it: at its begin, and again with `ended`. */
+/** A visit through the gate, told by the slave that carries it: at its begin, and again with `ended`; until it is confirmed. */
 export const VisitReport = Type.Object({
   /** Random, of the slave where the user logged in. */
   id: Name,
@@ -138,3 +138,8 @@ export const VisitReport = Type.Object({
   ),
 })
 export type VisitReport = Static<typeof VisitReport>
+
+/** Answered when they are written down: then the slave forgets them. */
+export const MAX_REPORTS = 200
+export const VisitedQuestion = Type.Object({ reports: Type.Array(VisitReport, { maxItems: MAX_REPORTS }) })
+export const VisitedAnswer = Type.Object({})

@@ -12,6 +12,7 @@ export { envName, flagName, loadConfig, type ConfigSources, type Options, type V
 export { formatDuration, parseDuration } from './duration.ts'
 export {
   Carrier,
+  MAX_REPORTS,
   OwnAnswer,
   OwnQuestion,
   PeerAnswer,

@@ -26,8 +26,9 @@ import {
   ReachQuestion,
   UserRole,
   VisitAnswer,
+  VisitedAnswer,
+  VisitedQuestion,
   VisitQuestion,
-  VisitReport,
 } from './gate-protocol.ts'
 
 export const SUBPROTOCOL = 'sshoal.v1'
@@ -251,8 +252,6 @@ export const slaveNotices = {
   }),
   /** A take-over whose loser still answered within 3 s. */
   contested: Type.Object({ ...Holder.properties, epoch: Epoch, remoteAddress: Text, incumbentAddress: Text }),
-  /** A visit through the gate began or ended. */
-  visit: VisitReport,
   status: SlaveStatus,
   draining: Type.Object({ draining: Type.Boolean() }),
   bye: Type.Object({ reason: Text }),
@@ -266,6 +265,8 @@ export const slaveRequests = {
   reach: { question: ReachQuestion, answer: ReachAnswer },
   peer: { question: PeerQuestion, answer: PeerAnswer },
   own: { question: OwnQuestion, answer: OwnAnswer },
+  /** Visits through the gate began or ended. */
+  visited: { question: VisitedQuestion, answer: VisitedAnswer },
 } satisfies Catalogue
 
 /** Master to slave, nobody answers. */

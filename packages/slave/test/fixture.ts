@@ -17,6 +17,7 @@ import {
   type Tunnel,
   type VisitAnswer,
   type VisitQuestion,
+  type VisitReport,
   type WhoAnswer,
   type WhoQuestion,
 } from '@sshoal/shared'
@@ -109,6 +110,8 @@ export interface MasterScript {
   reach?(question: ReachQuestion): ReachAnswer
   peer?(question: PeerQuestion): boolean
   own?(question: OwnQuestion): string[]
+  /** False: not written down. */
+  visited?(reports: VisitReport[]): boolean | Promise<boolean>
 }
 
 export interface ScriptedMaster {
@@ -145,7 +148,6 @@ export async function startScriptedMaster(script: MasterScript = {}): Promise<Sc
           'tunnel.down': noted('tunnel.down'),
           refused: noted('refused'),
           contested: noted('contested'),
-          visit: noted('visit'),
           status: noted('status'),
           draining: noted('draining'),
           bye: noted('bye'),
@@ -162,6 +164,11 @@ export async function startScriptedMaster(script: MasterScript = {}): Promise<Sc
             },
           reach: (question) => Promise.resolve(script.reach?.(question) ?? { targets: [], total: 0 }),
           peer: (question) => Promise.resolve({ known: script.peer?.(question) ?? false }),
+          visited: async ({ reports }) => {
+            if (script.visited && !(await script.visited(reports))) throw new Error('not now')
+            for (const report of reports) said.push(['visit', report])
+            return {}
+          },
           own: (question) => Promise.resolve({ own: script.own?.(question) ?? [] }),
         },
         onClose: () => {},

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 
 import type { VisitAnswer } from '@sshoal/shared'
 import type { ClientChannel } from 'ssh2'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 
 import { until } from './fixture.ts'
 import { ada, echo, exchange, GateWorld, testKey, visit, type GateSlave } from './gate-fixture.ts'
@@ -172,5 +172,38 @@ describe('while no master is linked', () => {
     world.master.links[1]?.welcome()
     const [ended] = await world.ended(s1)
     expect(ended?.ended).toMatchObject({ bytesToTarget: 5, reason: 'finished' })
+  })
+
+  test('an end that was told into a link that broke is told again to the next master, and no more once it is confirmed', async () => {
+    await world.device(s1, 'pi')
+    const { client } = await world.user(s1)
+    const channel = await visit(client, 'pi')
+    await until(() => world.reports(s1).length === 1)
+    // The master hears it and dies before it is written down.
+    world.script.visited = () => {
+      s1.master.wire.terminate()
+      return false
+    }
+    await exchange(channel, 'gone')
+    await until(() => world.master.links.length === 2)
+    world.script.visited = () => true
+    const [ended] = await world.ended(s1)
+    expect(ended?.ended).toMatchObject({ bytesToTarget: 4, reason: 'finished' })
+    world.master.links[1]?.wire.terminate()
+    await until(() => world.master.links.length === 3)
+    const next = await vi.waitFor(() => visit(client, 'pi'), { timeout: 5_000 })
+    expect(await exchange(next, 'next')).toBe('next')
+    await world.ended(s1, 2)
+    expect(world.reports(s1).filter(({ id }) => id === ended?.id)).toHaveLength(2)
+  })
+
+  test('a master that cannot write it down is told again', async () => {
+    await world.device(s1, 'pi')
+    const { client } = await world.user(s1)
+    let tries = 0
+    world.script.visited = () => ++tries > 2
+    await exchange(await visit(client, 'pi'), 'hello')
+    expect(await world.ended(s1)).toHaveLength(1)
+    expect(tries).toBeGreaterThan(2)
   })
 })

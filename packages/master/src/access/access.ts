@@ -8,6 +8,7 @@ import type { Registry } from '../registry/registry.ts'
 import type { Store } from '../store/store.ts'
 import { AuditLog } from './audit-log.ts'
 import { AuditSweep } from './audit-sweep.ts'
+import { AuditWriter } from './audit-writer.ts'
 import type { GateSlaves } from './carriers.ts'
 import { DeviceTargets } from './device-targets.ts'
 import { Directory } from './directory.ts'
@@ -77,7 +78,8 @@ export function makeAccess(deps: AccessDeps) {
   const targets = new Targets({ ...rooms, traits })
   const reach = new Reach({ directory, projects, traits, now })
   const ownPlaces = new OwnPlaces({ slaves, store, gateHost: deps.gateHost, masters: deps.masters })
-  const visits = new Visits({ store, announce, log, count: deps.countReport, wrote })
+  const writer = new AuditWriter({ store, log, wrote, lost: () => deps.countReport('lost') })
+  const visits = new Visits({ writer, announce, count: deps.countReport })
   return {
     directory,
     ledger,
@@ -110,11 +112,11 @@ export function makeAccess(deps: AccessDeps) {
       const own = await new DeviceTargets(store).of(after.project, after.id)
       if (own) await revocation.on(after.project, await targets.selectors(own.target))
     },
-    flush: () => visits.flush(),
+    flush: () => writer.flush(),
     sweepAudit: () => sweep.sweep(),
     close: async () => {
       await sweep.close()
-      await visits.close()
+      await writer.close()
     },
   }
 }

@@ -69,8 +69,8 @@ export class VisitDesk implements GateDesk {
     return this.#deps.ownPlaces.among(question)
   }
 
-  visited(report: VisitReport, slave: string): void {
-    this.#deps.visits.report(report, slave)
+  visited(report: VisitReport, slave: string): Promise<void> {
+    return this.#deps.visits.report(report, slave)
   }
 
   async #answer(question: VisitQuestion, slave: string): Promise<VisitAnswer> {

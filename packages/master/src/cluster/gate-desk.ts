@@ -16,6 +16,6 @@ export interface GateDesk {
   isPeer(publicKey: string): boolean
   /** Which of these addresses are, with this port, the cluster's own? Rejects where the store cannot be asked. */
   own(question: OwnQuestion): Promise<string[]>
-  /** A visit that `slave` carries began or ended. */
-  visited(report: VisitReport, slave: string): void
+  /** A visit that `slave` carries began or ended. Resolves when it is written down. */
+  visited(report: VisitReport, slave: string): Promise<void>
 }

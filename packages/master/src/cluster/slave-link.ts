@@ -106,7 +106,6 @@ export class SlaveLink {
         this.#delta(() => cluster.deps.refused({ ...refusal, remoteAddress: refusal.remoteAddress })),
       contested: ({ remoteAddress, incumbentAddress, ...holder }) =>
         this.#delta((slave) => cluster.admission.contested(slave, holder, remoteAddress, incumbentAddress)),
-      visit: (report) => this.#delta((slave) => this.#cluster.deps.gate?.visited(report, slave.id)),
       status: (status) => this.#delta((slave) => cluster.roster.statusChanged(slave, status)),
       draining: ({ draining }) => this.#delta((slave) => cluster.roster.drainingChanged(slave, draining)),
       bye: ({ reason }) => {
@@ -128,6 +127,11 @@ export class SlaveLink {
       peer: async ({ publicKey }) => {
         this.#required()
         return { known: this.#gate().isPeer(publicKey) }
+      },
+      visited: async ({ reports }) => {
+        const [gate, { id }] = [this.#gate(), this.#required()]
+        await Promise.all(reports.map((report) => gate.visited(report, id)))
+        return {}
       },
       own: async (question) => {
         this.#required()

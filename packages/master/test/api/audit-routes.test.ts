@@ -109,9 +109,9 @@ describe('the audit', () => {
   })
 
   test('has every visit once, with how it ended, newest first', async () => {
-    parts.access.desk.visited(report('v-1'), 'eu-1')
+    void parts.access.desk.visited(report('v-1'), 'eu-1')
     parts.clock.now += 1_000
-    parts.access.desk.visited(report('v-2'), 'eu-1')
+    void parts.access.desk.visited(report('v-2'), 'eu-1')
     await parts.access.flush()
     expect(await entries('type=visit')).toMatchObject([
       {
@@ -125,7 +125,7 @@ describe('the audit', () => {
       { visit: 'v-1' },
     ])
     const ended = { at: parts.clock.now, bytesToTarget: 10, bytesFromTarget: 20, reason: 'finished' }
-    parts.access.desk.visited(report('v-1', { startedAt: parts.clock.now - 1_000, ended }), 'eu-1')
+    void parts.access.desk.visited(report('v-1', { startedAt: parts.clock.now - 1_000, ended }), 'eu-1')
     await parts.access.flush()
     const [, first] = await entries('type=visit')
     expect(first).toMatchObject({ visit: 'v-1', bytesToTarget: 10, bytesFromTarget: 20, reason: 'finished' })
@@ -140,7 +140,7 @@ describe('the audit', () => {
     const begin = parts.clock.now
     for (let n = 0; n < 10; n++) {
       parts.clock.now += 1_000
-      parts.access.desk.visited(report(`v-${n}`, { target: `pump-${n % 2}` }), 'eu-1')
+      void parts.access.desk.visited(report(`v-${n}`, { target: `pump-${n % 2}` }), 'eu-1')
     }
     await parts.access.flush()
     expect(await entries('user=bob')).toHaveLength(1)
@@ -176,9 +176,9 @@ describe('the audit', () => {
   })
 
   test('drops what is too old', async () => {
-    parts.access.desk.visited(report('old'), 'eu-1')
+    void parts.access.desk.visited(report('old'), 'eu-1')
     parts.clock.now += 91 * 86_400_000
-    parts.access.desk.visited(report('new'), 'eu-1')
+    void parts.access.desk.visited(report('new'), 'eu-1')
     await parts.access.flush()
     await parts.access.sweepAudit()
     expect(await entries()).toMatchObject([{ visit: 'new' }])
@@ -188,11 +188,44 @@ describe('the audit', () => {
   test('what the store does not take now is written when it does', async () => {
     const { transact } = parts.store
     parts.store.transact = () => Promise.reject(new Error('away'))
-    parts.access.desk.visited(report('v-1'), 'eu-1')
+    void parts.access.desk.visited(report('v-1'), 'eu-1')
     await parts.access.flush()
     parts.store.transact = transact.bind(parts.store)
     expect(await entries()).toEqual([])
     await parts.access.flush()
+    expect(await entries()).toMatchObject([{ visit: 'v-1' }])
+  })
+
+  test('a begin that comes late does not undo the end, whichever master hears it, and is no second event', async () => {
+    const ended = { at: parts.clock.now, bytesToTarget: 10, bytesFromTarget: 20, reason: 'finished' }
+    const tell = (more: Partial<VisitReport> = {}, slave = 'eu-1') =>
+      parts.access.desk.visited(report('v-1', { startedAt: begin, ...more }), slave)
+    const begin = parts.clock.now
+    // In the same batch, and after the end was written.
+    for (const wait of [false, true]) {
+      const told = [tell(), tell({ ended }), tell()]
+      if (wait) await parts.access.flush()
+      told.push(tell())
+      await parts.access.flush()
+      await Promise.all(told)
+      expect(await entries()).toMatchObject([{ visit: 'v-1', bytesToTarget: 10, reason: 'finished' }])
+    }
+    expect(parts.visitOutcomes).toEqual(['opened', 'closed'])
+    // Nor does another slave write over it.
+    void tell({ ended: { ...ended, reason: 'forged' } }, 'us-1')
+    await parts.access.flush()
+    expect(await entries()).toMatchObject([{ visit: 'v-1', slave: 'eu-1', reason: 'finished' }])
+  })
+
+  test('a report is confirmed when it is written down, not before', async () => {
+    const { transact } = parts.store
+    parts.store.transact = () => Promise.reject(new Error('away'))
+    let confirmed = false
+    const told = parts.access.desk.visited(report('v-1'), 'eu-1').then(() => (confirmed = true))
+    await parts.access.flush()
+    expect(confirmed).toBe(false)
+    parts.store.transact = transact.bind(parts.store)
+    await told
     expect(await entries()).toMatchObject([{ visit: 'v-1' }])
   })
 })
@@ -202,7 +235,7 @@ test('the audit keeps so many lines of each project, the newest', async () => {
   for (let n = 0; n < 12; n++) {
     kept.clock.now += 1_000
     for (const project of ['default', 'acme'])
-      kept.access.desk.visited({ ...report(`v-${n}`), project, startedAt: kept.clock.now }, 'eu-1')
+      void kept.access.desk.visited({ ...report(`v-${n}`), project, startedAt: kept.clock.now }, 'eu-1')
   }
   await kept.access.flush()
   await kept.access.sweepAudit()
@@ -218,7 +251,7 @@ test('the audit keeps so many lines of each project, the newest', async () => {
   }
   // What was written since is counted.
   kept.clock.now += 1_000
-  kept.access.desk.visited({ ...report('v-12'), startedAt: kept.clock.now }, 'eu-1')
+  void kept.access.desk.visited({ ...report('v-12'), startedAt: kept.clock.now }, 'eu-1')
   await kept.access.flush()
   await kept.access.sweepAudit()
   const { body } = await kept.call('GET', '/audit')

@@ -13,6 +13,8 @@ import { startRelayListener } from './relay-listener.ts'
 import { RelayPool } from './relay-pool.ts'
 import { VisitReports } from './visit-reports.ts'
 
+/** How long a slave that stops waits for the audit. */
+const TOLD_DEADLINE_MS = 2_000
 /** Longer than a master waits for a name. */
 const OWN_DEADLINE_MS = 5_000
 
@@ -47,7 +49,7 @@ export async function startGate(options: GateOptions): Promise<RunningGate> {
   const { settings, metrics, link, keepalive, log, software } = options
   let { hostKeys } = options
   const sockets = new GateSockets(gateSocketsFor(options.descriptors, options.capacity), metrics)
-  const reports = new VisitReports({ link, metrics })
+  const reports = new VisitReports({ link, metrics, log })
   const visits = new GateVisits({ id: options.id, link, metrics, log, reports })
   const relays = new RelayPool({
     self: options.id,
@@ -83,6 +85,13 @@ export async function startGate(options: GateOptions): Promise<RunningGate> {
     log,
     carry: (visit, whyGone) => gate.carry(visit, whyGone),
   })
+  /** All visits are over and a master has heard of it; or none is there, or it takes too long. */
+  const told = async (): Promise<void> => {
+    const deadline = performance.now() + TOLD_DEADLINE_MS
+    while (visits.size + reports.waiting > 0 && link.linked && performance.now() < deadline)
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    reports.close()
+  }
   const relayHost = settings.relayHost ?? specificHost(settings.relayListen?.host)
   return {
     gate,
@@ -105,7 +114,7 @@ export async function startGate(options: GateOptions): Promise<RunningGate> {
       visits.cutAll('the slave stops')
       listener?.close()
       relays.close()
-      await new Promise((resolve) => setImmediate(resolve))
+      await told()
     },
   }
 }
