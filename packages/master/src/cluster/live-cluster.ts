@@ -21,7 +21,6 @@ import { LiveTunnels, wireHolder } from './live-tunnels.ts'
 import { OtherMasters } from './other-masters.ts'
 import { SLOT_MS } from './reservations.ts'
 import { Roster } from './roster.ts'
-import { eligibleSlaves, selectSlave } from './select-slave.ts'
 import type { SlaveRecord } from './slave-record.ts'
 
 export class LiveCluster implements Cluster {
@@ -66,18 +65,17 @@ export class LiveCluster implements Cluster {
   }
 
   slot(request: SlotRequest): Slot | undefined | Promise<Slot | undefined> {
-    const { feed, regionFallback } = this.deps
-    const { candidates } = this.roster
+    const { leastBusy } = this.roster
     this.#countReservations()
-    const here = selectSlave(candidates, request, regionFallback)
+    const here = leastBusy.choose(request)
     if (!here) return this.#given(undefined, request)
     const wish = `${request.region ?? ''} ${request.port ?? ''}`
-    const reserved = feed.reserve(wish, () => eligibleSlaves(candidates, request, regionFallback))
+    const reserved = this.deps.feed.reserve(wish, (count) => leastBusy.first(request, count))
     if (!reserved) return this.#given(here, request)
     return reserved.then((id) => {
       // It may have gone while Redis chose it.
       const chosen = id === undefined ? undefined : this.roster.joinedSlave(id)
-      return this.#given(chosen ?? selectSlave(this.roster.candidates, request, regionFallback), request)
+      return this.#given(chosen ?? leastBusy.choose(request), request)
     })
   }
 
@@ -86,7 +84,7 @@ export class LiveCluster implements Cluster {
     const now = performance.now()
     if (now - this.#countedAt < 1) return
     this.#countedAt = now
-    for (const slave of this.roster.candidates) slave.reservations.count(now)
+    for (const slave of this.roster.joinedSlaves) slave.reservations.count(now)
   }
 
   #given(slave: SlaveRecord | undefined, request: SlotRequest): Slot | undefined {
@@ -106,7 +104,7 @@ export class LiveCluster implements Cluster {
   }
 
   view(): ClusterView {
-    const slaves = this.roster.candidates.map((slave) => slave.view())
+    const slaves = this.roster.joinedSlaves.map((slave) => slave.view())
     const reserved = slaves.reduce((sum, slave) => sum + slave.reserved, 0)
     return {
       masters: [this.#master(), ...this.deps.feed.others()].sort((a, b) => (a.id < b.id ? -1 : 1)),

@@ -4,12 +4,20 @@
 export const SLOT_MS = 2_500
 
 export class Reservations {
+  readonly #changed: () => void
   #ends: number[] = []
   #first = 0
 
+  /** `changed`: told whenever there are more or fewer. */
+  constructor(changed: () => void = () => {}) {
+    this.#changed = changed
+  }
+
   /** How many are held at `now` (ms, monotonic). */
   count(now: number): number {
+    const before = this.#first
     while (this.#first < this.#ends.length && (this.#ends[this.#first] ?? 0) <= now) this.#first++
+    if (this.#first !== before) this.#changed()
     if (this.#first > 1_024 && this.#first * 2 > this.#ends.length) {
       this.#ends = this.#ends.slice(this.#first)
       this.#first = 0
@@ -24,10 +32,13 @@ export class Reservations {
 
   hold(now: number): void {
     this.#ends.push(now + SLOT_MS)
+    this.#changed()
   }
 
   /** An arrival uses the oldest, if there is one. */
   use(now: number): void {
-    if (this.count(now) > 0) this.#first++
+    if (this.count(now) === 0) return
+    this.#first++
+    this.#changed()
   }
 }

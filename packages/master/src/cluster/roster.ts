@@ -4,6 +4,7 @@ import { CLOSE, type SlaveStatus } from '@sshoal/shared'
 
 import type { LiveClusterDeps } from './cluster-deps.ts'
 import type { SlaveFacts } from './feed/cluster-feed.ts'
+import { LeastBusy } from './least-busy.ts'
 import type { LiveTunnels } from './live-tunnels.ts'
 import { SlaveRecord } from './slave-record.ts'
 
@@ -11,14 +12,14 @@ export const LOST = 'the slave was lost'
 /** How long the slaves of a master that fell silent stay in the view: others may say them again. */
 const MISSING_GRACE_MS = 10_000
 
-export type RosterDeps = Pick<LiveClusterDeps, 'slaveGraceMs' | 'publish' | 'feed' | 'log'>
+export type RosterDeps = Pick<LiveClusterDeps, 'slaveGraceMs' | 'regionFallback' | 'publish' | 'feed' | 'log'>
 
 export class Roster {
   readonly #deps: RosterDeps
   readonly #tunnels: LiveTunnels
   readonly #slaves = new Map<string, SlaveRecord>()
-  /** The same as a list, ordered by id, which a choice may go through more than once. */
-  #candidates: readonly SlaveRecord[] = []
+  /** The same, in the order of a choice among them. */
+  readonly leastBusy: LeastBusy<SlaveRecord>
   /** Slaves that were let in for the first time and whose snapshot is still being read. */
   readonly #joining = new Map<string, SlaveRecord>()
   readonly #graces = new Map<string, NodeJS.Timeout>()
@@ -28,14 +29,16 @@ export class Roster {
   constructor(deps: RosterDeps, tunnels: LiveTunnels) {
     this.#deps = deps
     this.#tunnels = tunnels
+    this.leastBusy = new LeastBusy(deps.regionFallback)
   }
 
   get size(): number {
     return this.#slaves.size
   }
 
-  get candidates(): readonly SlaveRecord[] {
-    return this.#candidates
+  /** All that have joined, ordered by id. */
+  get joinedSlaves(): readonly SlaveRecord[] {
+    return this.leastBusy.all
   }
 
   /** Of this id, where it has joined. */
@@ -82,7 +85,8 @@ export class Roster {
     const isNew = !this.#slaves.has(slave.id)
     this.#joining.delete(slave.id)
     this.#slaves.set(slave.id, slave)
-    this.#candidates = byId(this.#slaves)
+    slave.changed = (itself) => this.leastBusy.changed(itself)
+    this.leastBusy.set(this.#slaves.values())
     const { id, region, tunnels } = slave
     this.#deps.publish(isNew ? 'slave.ready' : 'slave.synced', {
       slave: id,
@@ -117,7 +121,7 @@ export class Roster {
   }
 
   drainingChanged(slave: SlaveRecord, draining: boolean): void {
-    slave.draining = draining
+    slave.setDraining(draining)
     if (slave.wire) this.#tellState(slave)
     this.#deps.publish(draining ? 'slave.draining' : 'slave.ready', {
       slave: slave.id,
@@ -157,7 +161,7 @@ export class Roster {
   silent(ids: ReadonlySet<string>): void {
     for (const slave of this.#slaves.values()) {
       const before = slave.state
-      slave.silent = slave.master !== undefined && ids.has(slave.id)
+      slave.setSilent(slave.master !== undefined && ids.has(slave.id))
       if (slave.state !== before)
         this.#deps.publish(`slave.${slave.state}`, { slave: slave.id, tunnels: slave.tunnels })
     }
@@ -184,7 +188,8 @@ export class Roster {
     if (this.#slaves.get(slave.id) !== slave || slave.wire) return
     const { tunnels } = slave
     this.#slaves.delete(slave.id)
-    this.#candidates = byId(this.#slaves)
+    slave.changed = undefined
+    this.leastBusy.set(this.#slaves.values())
     this.#tunnels.removeOf(slave, reason)
     this.#deps.publish('slave.lost', { slave: slave.id, tunnels, reason })
     this.#deps.log.warn({ slave: slave.id, tunnels, reason }, 'slave lost')
@@ -212,8 +217,4 @@ export class Roster {
   #tellGone(slave: SlaveRecord, link: string, reason: string): void {
     this.#deps.feed.publish({ type: 'gone', slave: slave.id, link, reason })
   }
-}
-
-function byId(slaves: ReadonlyMap<string, SlaveRecord>): SlaveRecord[] {
-  return [...slaves.values()].sort((a, b) => (a.id < b.id ? -1 : 1))
 }

@@ -35,52 +35,31 @@ export function eligibleSlaves<C extends Candidate>(
 /**
  * Which slave the next device is sent to, of the eligible the least busy: the smallest (tunnels + reserved) / capacity; of
  * equals the one with fewer reservations, then the first by id. A reservation orders slaves, it never makes one full.
- * Undefined: none takes devices. Goes through them once and makes no list: this is done for every slot.
+ * Undefined: none takes devices. This is the rule; least-busy.ts finds the same without looking at every slave again.
  */
 export function selectSlave<C extends Candidate>(
   slaves: readonly C[],
   wish: Wish,
   fallback: RegionFallback,
 ): C | undefined {
-  for (const region of regionsToTry(wish, fallback)) {
-    const best = leastBusy(slaves, region, wish.port)
-    if (best) return best
-  }
-  return undefined
+  const [first, ...others] = eligibleSlaves(slaves, wish, fallback)
+  return first && others.reduce((best, slave) => (isLessBusy(slave, best) ? slave : best), first)
 }
 
-function leastBusy<C extends Candidate>(
-  slaves: readonly C[],
-  region: string | undefined,
-  port: number | undefined,
-): C | undefined {
-  let best: C | undefined
-  let bestShare = Infinity
-  let bestReserved = 0
-  for (const slave of slaves) {
-    const { reserved } = slave
-    const share = (slave.tunnels + reserved) / slave.capacity
-    if (best && share > bestShare) continue
-    if (
-      best &&
-      share === bestShare &&
-      (reserved > bestReserved || (reserved === bestReserved && slave.id > best.id))
-    )
-      continue
-    // Last, because few come so far.
-    if (!mayBeChosen(slave, region, port)) continue
-    best = slave
-    bestShare = share
-    bestReserved = reserved
-  }
-  return best
+function isLessBusy(a: Candidate, b: Candidate): boolean {
+  const more = shareOf(a) - shareOf(b) || a.reserved - b.reserved
+  return more === 0 ? a.id < b.id : more < 0
 }
 
-function regionsToTry({ region }: Wish, fallback: RegionFallback): readonly (string | undefined)[] {
+export function shareOf({ tunnels, reserved, capacity }: Candidate): number {
+  return (tunnels + reserved) / capacity
+}
+
+export function regionsToTry({ region }: Wish, fallback: RegionFallback): readonly (string | undefined)[] {
   return region === undefined ? [undefined] : [region, ...(fallback.get(region) ?? [])]
 }
 
-function mayBeChosen(slave: Candidate, region: string | undefined, port: number | undefined): boolean {
+export function mayBeChosen(slave: Candidate, region?: string, port?: number): boolean {
   return (
     slave.state === 'ready' &&
     slave.tunnels < slave.capacity &&

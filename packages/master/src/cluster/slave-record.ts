@@ -11,8 +11,10 @@ const BUCKETS = 64
 
 export class SlaveRecord implements Candidate {
   readonly id: string
-  readonly table = new TunnelTable(BUCKETS)
-  readonly reservations = new Reservations()
+  /** Told after every change of what a choice among slaves looks at. */
+  changed: ((slave: SlaveRecord) => void) | undefined
+  readonly table = new TunnelTable(BUCKETS, () => this.changed?.(this))
+  readonly reservations = new Reservations(() => this.changed?.(this))
   registeredAt = Date.now()
   /** When its link was accepted, µs of the cluster's clock. */
   since = 0
@@ -23,9 +25,8 @@ export class SlaveRecord implements Candidate {
   /** The master it is linked to, where that is another one. */
   master: string | undefined
   seenAddress: string
-  draining: boolean
-  /** Its master, another one, has not renewed it lately. */
-  silent = false
+  #draining: boolean
+  #silent = false
   #stale = false
   #startedAt: number
   /** While another master says its tunnels again: those that were named, with their epochs. */
@@ -38,7 +39,7 @@ export class SlaveRecord implements Candidate {
     this.link = link
     this.wire = wire
     this.seenAddress = seenAddress
-    this.draining = hello.draining
+    this.#draining = hello.draining
     this.#startedAt = Date.now() - hello.uptimeSeconds * 1_000
   }
 
@@ -48,11 +49,12 @@ export class SlaveRecord implements Candidate {
     this.link = link
     this.wire = wire
     this.master = undefined
-    this.silent = false
+    this.#silent = false
     this.seenAddress = seenAddress
-    this.draining = hello.draining
+    this.#draining = hello.draining
     this.#stale = false
     this.#startedAt = Date.now() - hello.uptimeSeconds * 1_000
+    this.changed?.(this)
   }
 
   /** It is linked to another master from now on. */
@@ -61,7 +63,7 @@ export class SlaveRecord implements Candidate {
     this.link = link
     this.wire = undefined
     this.master = master
-    this.silent = false
+    this.#silent = false
     this.seenAddress = facts.seenAddress
     this.registeredAt = facts.registeredAt
     this.since = facts.since
@@ -71,7 +73,19 @@ export class SlaveRecord implements Candidate {
 
   setState(state: SlaveFacts['state']): void {
     this.#stale = state === 'stale'
-    if (state !== 'stale') this.draining = state === 'draining'
+    if (state !== 'stale') this.#draining = state === 'draining'
+    this.changed?.(this)
+  }
+
+  setDraining(draining: boolean): void {
+    this.#draining = draining
+    this.changed?.(this)
+  }
+
+  /** Its master, another one, has not renewed it lately. */
+  setSilent(silent: boolean): void {
+    this.#silent = silent
+    this.changed?.(this)
   }
 
   /** What other masters are told of it. */
@@ -91,11 +105,12 @@ export class SlaveRecord implements Candidate {
   lose(): void {
     this.wire = undefined
     this.#stale = true
+    this.changed?.(this)
   }
 
   get state(): 'ready' | 'stale' | 'draining' {
-    if (this.#stale || this.silent) return 'stale'
-    return this.draining ? 'draining' : 'ready'
+    if (this.#stale || this.#silent) return 'stale'
+    return this.#draining ? 'draining' : 'ready'
   }
 
   get region(): string | undefined {

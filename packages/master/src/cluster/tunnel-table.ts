@@ -6,9 +6,12 @@ import type { LiveTunnel } from './live-tunnel.ts'
 
 export class TunnelTable {
   readonly #buckets: (Map<string, LiveTunnel> | undefined)[]
+  readonly #resized: () => void
   #size = 0
 
-  constructor(buckets: number) {
+  /** `resized`: told whenever there are more or fewer. */
+  constructor(buckets: number, resized: () => void = () => {}) {
+    this.#resized = resized
     this.#buckets = Array.from({ length: buckets }, () => undefined)
   }
 
@@ -23,8 +26,11 @@ export class TunnelTable {
   set(key: string, tunnel: LiveTunnel): void {
     const number = this.#bucketOf(key)
     const bucket = (this.#buckets[number] ??= new Map<string, LiveTunnel>())
-    if (!bucket.has(key)) this.#size++
+    const before = bucket.size
     bucket.set(key, tunnel)
+    if (bucket.size === before) return
+    this.#size++
+    this.#resized()
   }
 
   /** Only where exactly this tunnel stands there. */
@@ -33,6 +39,7 @@ export class TunnelTable {
     if (bucket?.get(key) !== tunnel) return false
     bucket.delete(key)
     this.#size--
+    this.#resized()
     return true
   }
 

@@ -96,7 +96,7 @@ export interface ClusterFeed {
    * ask with the same `wish` in one tick share one look at the candidates.
    * Undefined: the feed cannot say now; choose by what you know.
    */
-  reserve(wish: string, candidates: () => readonly SlotCandidate[]): Promise<string | undefined> | undefined
+  reserve(wish: string, candidates: (count: number) => readonly SlotCandidate[]): Promise<string | undefined> | undefined
   /** Asks a slave that is linked to another master. Rejects with LINK_LOST or LINK_DEADLINE. */
   request<T extends SlaveRequest>(
     master: string,

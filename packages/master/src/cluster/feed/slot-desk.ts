@@ -27,11 +27,11 @@ export class SlotDesk {
   }
 
   /** Never rejects; undefined: choose by what you know. */
-  ask(wish: string, candidates: () => readonly SlotCandidate[]): Promise<string | undefined> {
+  ask(wish: string, candidates: (count: number) => readonly SlotCandidate[]): Promise<string | undefined> {
     if (this.#wishes.size === 0) setImmediate(() => void this.#send())
     let found = this.#wishes.get(wish)
     if (!found) {
-      found = { candidates: candidates(), waiting: [] }
+      found = { candidates: candidates(Infinity), waiting: [] }
       this.#wishes.set(wish, found)
     }
     const { waiting } = found
