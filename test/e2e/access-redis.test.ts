@@ -1,17 +1,11 @@
 // People, pools, grants and the audit on a real Redis, with two masters: what one has changed counts at the other at once.
 import { randomUUID } from 'node:crypto'
 
-import { silentLog } from '@sshoal/shared'
 import { beforeAll, expect, test } from 'vitest'
 
-import { makeAccess } from '../../packages/master/src/access/access.ts'
-import { Registry } from '../../packages/master/src/registry/registry.ts'
-import { parseRedisUrl } from '../../packages/master/src/store/redis-address.ts'
-import { openRedisStore } from '../../packages/master/src/store/redis-store.ts'
-import { gateSlave } from '../../packages/master/test/access/fixture.ts'
-import { FakeCluster, tunnelView } from '../../packages/master/test/fake-cluster.ts'
+import { tunnelView } from '../../packages/master/test/fake-cluster.ts'
 import { fingerprint, keyLine } from '../../packages/master/test/key-lines.ts'
-import { atEnd, makeFolder } from '../kit/index.ts'
+import { startAccessRooms } from '../kit/access.ts'
 import { startRedis, type RedisServer } from '../kit/redis.ts'
 
 const BY = { token: 't-1', label: 'admin' }
@@ -20,51 +14,8 @@ beforeAll(async () => {
   redis = await startRedis()
 })
 
-async function startMaster(prefix: string, { auditKeep = 1_000 } = {}) {
-  const log = silentLog()
-  const address = parseRedisUrl(redis.url)
-  const store = await openRedisStore({ address, prefix, log, folder: makeFolder() })
-  const cluster = new FakeCluster()
-  const registry = new Registry({ store, cluster, log, authority: 'store' })
-  const slave = gateSlave('eu-1', { region: 'eu' })
-  const access = makeAccess({
-    store,
-    registry,
-    cluster,
-    slaves: { get: (id) => (id === slave.id ? slave : undefined), all: () => [slave] },
-    masters: () => [],
-    announce: () => {},
-    log,
-    gateHost: { host: 'gate.example.com', port: 22 },
-    staleLimitMs: 1_000,
-    auditRetentionMs: 86_400_000,
-    auditKeep,
-    now: Date.now,
-    countVisit: () => {},
-    countReport: () => {},
-    countDropped: () => {},
-  })
-  atEnd(async () => {
-    await access.close()
-    await registry.close()
-    await store.close()
-  })
-  const outcome = async (user: string, target: string, key = 1): Promise<string> => {
-    const answer = await access.desk.visit(
-      {
-        project: 'default',
-        user,
-        fingerprint: fingerprint(key),
-        target,
-        port: 22,
-        remoteAddress: '198.51.100.4',
-      },
-      'eu-1',
-    )
-    return answer.outcome === 'granted' ? 'granted' : answer.code
-  }
-  return { store, cluster, registry, access, outcome }
-}
+const startMaster = (prefix: string, more: { auditKeep?: number } = {}) =>
+  startAccessRooms({ redisUrl: redis.url, prefix, ...more })
 
 test('G065 P068 P074: what one master takes away the other refuses at the next question', async () => {
   const prefix = randomUUID()

@@ -3,6 +3,7 @@
 
 import { beforeAll, describe, expect, test } from 'vitest'
 
+import { startAccessRooms } from '../kit/access.ts'
 import { startGateWorld, type GateWorld, type Opened, type Person } from '../kit/gate.ts'
 import {
   eventually,
@@ -129,6 +130,30 @@ describe('cut within a second, direct and relayed', () => {
     await world.ok('POST', '/projects', { id: 'default' })
     await expectCut(second, () => world.ok('PATCH', '/projects/default', { state: 'closed' }))
     await world.ok('PATCH', '/projects/default', { state: 'active' })
+  })
+
+  test('a grant that is removed by a master that dies with its answer', async () => {
+    const held = await hold('door', { target: 'door' })
+    const { grants } = await world.ok<{ grants: { id: string }[] }>(
+      'GET',
+      `/grants?user=${held.person.login}`,
+    )
+    const { process } = of(world.all.masters, 1)
+    await expectCut(held, async () => {
+      await world.ok('DELETE', `/grants/${grants[0]?.id}`, undefined, 1)
+      process.signal('SIGKILL')
+    })
+    await world.all.restartMaster(1)
+    await world.all.agreed()
+  })
+
+  test('a grant that is removed by a master that dies before it has told anybody', async () => {
+    const held = await hold('door', { target: 'door' })
+    const dying = await startAccessRooms({ redisUrl: world.all.redis.url, prefix: 'sshoal' })
+    const { records } = await dying.access.grants.list('default', { user: held.person.login, limit: 1 })
+    await dying.access.grants.remove('default', records[0]?.id ?? '', { token: 't-1', label: 'dying' })
+    // Nobody got an answer either; the others find the number in the store, which they look at every other second.
+    await eventually(() => held.visits.every(({ closed, ended }) => closed || ended), { within: 8_000 })
   })
 
   test('a visit whose grant is over by its `until`, without anybody doing anything', async () => {

@@ -21,6 +21,8 @@ export class FakeCluster implements Cluster {
   }
   live: TunnelView[] = []
   invalidated: (string[] | null)[] = []
+  /** The numbers that the store gave for them; undefined: none. */
+  numbers: (number | undefined)[] = []
   invalidateCuts = 0
   fixedPortsChanges = 0
   kicked: { project: string; device: string; reason: string }[] = []
@@ -77,8 +79,9 @@ export class FakeCluster implements Cluster {
     return this.tunnelOf({ project, device }) !== undefined
   }
 
-  async invalidate(fingerprints: string[] | null): Promise<number> {
+  async invalidate(fingerprints: string[] | null, number?: number): Promise<number> {
     this.invalidated.push(fingerprints)
+    this.numbers.push(number)
     return this.invalidateCuts
   }
 

@@ -110,7 +110,7 @@ export function makeAccess(deps: AccessDeps) {
     deviceChanged: async (before: Device, after: Device): Promise<void> => {
       if (before.region === after.region && before.name === after.name && before.mac === after.mac) return
       const own = await new DeviceTargets(store).of(after.project, after.id)
-      if (own) await revocation.on(after.project, await targets.selectors(own.target))
+      if (own) await revocation.on(after.project, await targets.selectors(own.target), undefined)
     },
     flush: () => writer.flush(),
     sweepAudit: () => sweep.sweep(),

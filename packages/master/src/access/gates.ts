@@ -61,24 +61,25 @@ export class Gates {
   /** Throws UNKNOWN_GATE, INVALID_*. */
   async change(project: string, name: string, settings: GateSettings, by: Actor): Promise<Gate> {
     const { ledger, directory, revocation, targets } = this.#deps
-    const { before, after } = await ledger.change(async () => {
+    const { result: after, number } = await ledger.revoke(async () => {
       const { value: before, version } = await directory.gate(project, name)
       const after = changeGate(before, settings)
       const told = { before: shownGate(before), after: shownGate(after) }
       return {
         changes: [putGate(after, version)],
         entries: [entryOf('gate.changed', after, by, told)],
-        result: { before, after },
+        harmless: before.region === after.region,
+        result: after,
       }
     })
-    if (before.region === after.region) return after
+    if (number === undefined) return after
     const concerned = new Set<string>()
     for await (const records of directory.pages(ATTACHMENT, project, `${after.id}.`))
       for (const { id } of records) {
         const target = await directory.findTarget(project, id.slice(after.id.length + 1))
         if (target) for (const one of await targets.coverers(target.value)) concerned.add(one)
       }
-    await revocation.on(project, [...concerned])
+    await revocation.on(project, [...concerned], number)
     return after
   }
 
@@ -110,7 +111,7 @@ export class Gates {
   /** One that is there already changes nothing. Throws UNKNOWN_GATE, UNKNOWN_TARGET. */
   async attach(project: string, name: string, text: string, by: Actor): Promise<Target> {
     const { ledger, directory, revocation, targets } = this.#deps
-    const target = await ledger.change(async () => {
+    const { result: target, number } = await ledger.revoke(async () => {
       const { value: gate, version: gateVersion } = await directory.gate(project, name)
       const { value: target, version } = await directory.target(project, text)
       if (target.gates.includes(gate.name)) return { changes: [], entries: [], result: target }
@@ -132,14 +133,14 @@ export class Gates {
       }
     })
     // The first gate closes all others.
-    await revocation.on(project, await targets.coverers(target))
+    if (number !== undefined) await revocation.on(project, await targets.coverers(target), number)
     return target
   }
 
   /** Throws UNKNOWN_GATE, UNKNOWN_TARGET, NOT_ATTACHED. */
   async detach(project: string, name: string, text: string, by: Actor): Promise<void> {
     const { ledger, directory, revocation, targets } = this.#deps
-    const target = await ledger.change(async () => {
+    const { result: target, number } = await ledger.revoke(async () => {
       const { value: gate } = await directory.gate(project, name)
       const { value: target, version } = await directory.target(project, text)
       if (!target.gates.includes(gate.name))
@@ -151,7 +152,7 @@ export class Gates {
         result: after,
       }
     })
-    await revocation.on(project, await targets.coverers(target))
+    await revocation.on(project, await targets.coverers(target), number)
   }
 }
 

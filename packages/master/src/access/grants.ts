@@ -98,7 +98,7 @@ export class Grants {
   /** Throws UNKNOWN_GRANT, INVALID_*, GRANT_EXISTS. */
   async change(project: string, id: string, settings: GrantSettings, by: Actor): Promise<Grant> {
     const { ledger, directory, revocation } = this.#deps
-    const grant = await ledger.change(async () => {
+    const { result: grant, number } = await ledger.revoke(async () => {
       const { value: before, version } = await directory.grant(project, id)
       const after = changeGrant(before, settings, ledger.now())
       const told = { before: shownGrant(before), after: shownGrant(after) }
@@ -109,14 +109,14 @@ export class Grants {
         refuse: taken,
       }
     })
-    await revocation.of(project, [grant.user])
+    await revocation.of(project, [grant.user], number)
     return grant
   }
 
   /** Resolves with the number of what was cut. Throws UNKNOWN_GRANT. */
   async remove(project: string, id: string, by: Actor): Promise<number> {
     const { ledger, directory, revocation } = this.#deps
-    const grant = await ledger.change(async () => {
+    const { result: grant, number } = await ledger.revoke(async () => {
       const { value: grant, version } = await directory.grant(project, id)
       return {
         changes: removeGrant(grant, version),
@@ -126,7 +126,7 @@ export class Grants {
         result: grant,
       }
     })
-    return revocation.of(project, [grant.user])
+    return revocation.of(project, [grant.user], number)
   }
 
   async #login({ project, user }: Grant): Promise<string | undefined> {

@@ -24,8 +24,16 @@ export interface Plan<T> {
   changes: Change[]
   entries: Entry[]
   result: T
+  /** `revoke` alone: nobody may do less by it, and it needs no number. */
+  harmless?: boolean
   /** What a conflict means; undefined: somebody came between, plan again. */
   refuse?: (conflict: Conflict) => SshoalError | undefined
+}
+
+/** `number`: of the invalidation; undefined: nothing was taken from anybody. */
+export interface Revoked<T> {
+  result: T
+  number: number | undefined
 }
 
 export interface LedgerDeps {
@@ -57,17 +65,32 @@ export class Ledger {
 
   /** Plans and writes until nobody else came between. Rejects with what `plan` or `refuse` say, or with BUSY. */
   async change<T>(plan: () => Promise<Plan<T>>): Promise<T> {
+    return (await this.#write(plan, false)).result
+  }
+
+  /**
+   * The same where somebody may do less afterwards: the change and the number of its invalidation are one step, so that other
+   * masters notice if this one dies before it has told anybody. The number must be told (revocation.ts), whomever it concerns.
+   */
+  revoke<T>(plan: () => Promise<Plan<T>>): Promise<Revoked<T>> {
+    return this.#write(plan, true)
+  }
+
+  async #write<T>(plan: () => Promise<Plan<T>>, revokes: boolean): Promise<Revoked<T>> {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      const { changes, entries, result, refuse } = await plan()
-      if (changes.length === 0) return result
+      const { changes, entries, result, harmless = false, refuse } = await plan()
+      if (changes.length === 0) return { result, number: undefined }
       const now = this.now()
-      const outcome = await this.store.transact([...changes, ...entries.map((entry) => putAudit(entry, now))])
+      const outcome = await this.store.transact(
+        [...changes, ...entries.map((entry) => putAudit(entry, now))],
+        { numbered: revokes && !harmless },
+      )
       if (outcome.done) {
         for (const entry of entries) {
           this.#deps.wrote(entry.project, 1)
           this.#tell(entry)
         }
-        return result
+        return { result, number: outcome.invalidation }
       }
       const error = refuse?.(outcome.conflict)
       if (error) throw error

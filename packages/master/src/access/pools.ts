@@ -89,25 +89,25 @@ export class Pools {
   /** Throws UNKNOWN_POOL, INVALID_*. */
   async change(project: string, name: string, settings: PoolSettings, by: Actor): Promise<Pool> {
     const { ledger, directory, revocation } = this.#deps
-    const { before, after } = await ledger.change(async () => {
+    const { result, number } = await ledger.revoke(async () => {
       const { value: before, version } = await directory.pool(project, name)
       const after = changePool(before, settings)
       const told = { before: shownPool(before), after: shownPool(after) }
       return {
         changes: [putPool(after, version)],
         entries: [entryOf('pool.changed', after, by, told)],
-        result: { before, after },
+        harmless: JSON.stringify(before.selector) === JSON.stringify(after.selector),
+        result: after,
       }
     })
-    if (JSON.stringify(before.selector) !== JSON.stringify(after.selector))
-      await revocation.on(project, [after.id])
-    return after
+    if (number !== undefined) await revocation.on(project, [result.id], number)
+    return result
   }
 
   /** With its grants. Resolves with the number of what was cut. Throws UNKNOWN_POOL. */
   async remove(project: string, name: string, by: Actor): Promise<number> {
     const { ledger, directory, revocation } = this.#deps
-    const pool = await ledger.change(async () => {
+    const { result: pool, number } = await ledger.revoke(async () => {
       const { value: pool, version } = await directory.pool(project, name)
       return {
         changes: [{ type: 'remove', ref: poolRef(project, pool.name), expect: version }],
@@ -116,7 +116,7 @@ export class Pools {
       }
     })
     // From here on nobody reaches anything by it; what follows tidies up.
-    const cut = await revocation.on(project, [pool.id])
+    const cut = await revocation.on(project, [pool.id], number)
     await this.#dropGrants(pool)
     await this.#dropMembers(pool)
     return cut
@@ -140,7 +140,7 @@ export class Pools {
   /** Resolves with the number of what was cut. Throws UNKNOWN_POOL, UNKNOWN_TARGET, UNKNOWN_MEMBER. */
   async removeMember(project: string, name: string, text: string, by: Actor): Promise<number> {
     const { ledger, directory, revocation } = this.#deps
-    const pool = await ledger.change(async () => {
+    const { result: pool, number } = await ledger.revoke(async () => {
       const { value: pool } = await directory.pool(project, name)
       const { value: target, version } = await directory.target(project, text)
       if (!target.pools.includes(pool.id))
@@ -151,7 +151,7 @@ export class Pools {
         result: pool,
       }
     })
-    return revocation.on(project, [pool.id])
+    return revocation.on(project, [pool.id], number)
   }
 
   async #dropGrants(pool: Pool): Promise<void> {

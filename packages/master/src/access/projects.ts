@@ -87,17 +87,18 @@ export class Projects {
   /** Makes the record where there is none. Throws UNKNOWN_PROJECT, INVALID_NAME. */
   async change(id: string, settings: ProjectSettings, by: Actor): Promise<Project> {
     const { ledger, directory, revocation } = this.#deps
-    const { before, after } = await ledger.change(async () => {
+    const { result: after, number } = await ledger.revoke(async () => {
       const found = await directory.store.get<Project>(refOf(id))
       const before = found?.value ?? (await this.get(id))
       const after = changeProject(before, settings)
       return {
         changes: [{ type: 'put', ref: refOf(id), value: after, expect: found?.version ?? 'absent' }],
         entries: [entryOf('project.changed', id, by, { before, after })],
-        result: { before, after },
+        harmless: before.state === after.state,
+        result: after,
       }
     })
-    if (before.state !== after.state) await this.#revoke(revocation, id)
+    if (number !== undefined) await this.#revoke(revocation, id, number)
     return after
   }
 
@@ -121,11 +122,11 @@ export class Projects {
     })
   }
 
-  async #revoke(revocation: Revocation, id: string): Promise<void> {
+  async #revoke(revocation: Revocation, id: string, number: number): Promise<void> {
     const keys: string[] = []
     for await (const records of this.#deps.directory.pages<User>(USER, id))
       for (const { value } of records) keys.push(...value.keys.map(({ fingerprint }) => fingerprint))
-    await revocation.keys(keys)
+    await revocation.keys(keys, number)
   }
 
   async #isThere(id: string): Promise<boolean> {

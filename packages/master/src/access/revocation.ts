@@ -1,5 +1,5 @@
 // What follows when somebody may do less than before: slaves forget the keys of those whom it concerns, ask again for their
-// logins and their visits, and cut what is now refused.
+// logins and their visits, and cut what is now refused. The change has numbered it already (ledger.ts).
 import { errorText, type Log } from '@sshoal/shared'
 
 import type { Cluster } from '../cluster/cluster.ts'
@@ -22,14 +22,14 @@ export class Revocation {
   }
 
   /** All who have a grant on one of these. Resolves with the number of what was cut, when the linked slaves have done it. */
-  async on(project: string, ids: readonly string[]): Promise<number> {
+  async on(project: string, ids: readonly string[], number: number | undefined): Promise<number> {
     const users = new Set<string>()
     for (const id of ids) for (const { user } of await this.#directory.grantsOn(project, id)) users.add(user)
-    return this.of(project, users)
+    return this.of(project, users, number)
   }
 
   /** These users, by id. */
-  async of(project: string, users: Iterable<string>): Promise<number> {
+  async of(project: string, users: Iterable<string>, number: number | undefined): Promise<number> {
     const ids = [...users]
     const fingerprints: string[] = []
     for (let at = 0; at < ids.length && fingerprints.length <= MAX_FINGERPRINTS; at += AT_ONCE) {
@@ -39,14 +39,16 @@ export class Revocation {
       for (const user of found)
         fingerprints.push(...(user?.value.keys ?? []).map(({ fingerprint }) => fingerprint))
     }
-    return this.keys(fingerprints)
+    return this.keys(fingerprints, number)
   }
 
-  async keys(fingerprints: readonly string[]): Promise<number> {
-    if (fingerprints.length === 0) return 0
+  /** A number without keys is told too: who waits for it would else take it for a lost one, and ask again for everybody. */
+  async keys(fingerprints: readonly string[], number: number | undefined): Promise<number> {
+    if (fingerprints.length === 0 && number === undefined) return 0
     try {
       return await this.#cluster.invalidate(
         fingerprints.length > MAX_FINGERPRINTS ? null : [...new Set(fingerprints)],
+        number,
       )
     } catch (error) {
       // The change itself is durable; slaves that missed the number ask again for everybody when they come back.

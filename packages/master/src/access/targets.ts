@@ -99,25 +99,26 @@ export class Targets {
   /** Throws UNKNOWN_TARGET, INVALID_*, TOO_MANY_KEYS, DEVICE_TARGET. */
   async change(project: string, text: string, settings: TargetSettings, by: Actor): Promise<Target> {
     const { ledger, directory, revocation } = this.#deps
-    const { before, after } = await ledger.change(async () => {
+    const { result: after, number } = await ledger.revoke(async () => {
       const { value: before, version } = await directory.target(project, text)
       const after = changeTarget(before, settings)
       const told = { before: shownTarget(before), after: shownTarget(after) }
       return {
         changes: [putTarget(after, version)],
         entries: [entryOf('target.changed', after, by, told)],
-        result: { before, after },
+        harmless: placeOf(before) === placeOf(after),
+        result: after,
       }
     })
     // Who was let to the old address is not at the new one; another region may belong to other pools.
-    if (placeOf(before) !== placeOf(after)) await revocation.on(project, await this.coverers(after))
+    if (number !== undefined) await revocation.on(project, await this.coverers(after), number)
     return after
   }
 
   /** With its grants and memberships. Resolves with the number of what was cut. Throws UNKNOWN_TARGET, DEVICE_TARGET. */
   async remove(project: string, text: string, by: Actor): Promise<number> {
     const { ledger, directory, revocation } = this.#deps
-    const target = await ledger.change(async () => {
+    const { result: target, number } = await ledger.revoke(async () => {
       const { value: target, version } = await directory.target(project, text)
       if (target.kind === 'device')
         throw new SshoalError(
@@ -133,7 +134,7 @@ export class Targets {
         result: target,
       }
     })
-    const cut = await revocation.on(project, await this.coverers(target))
+    const cut = await revocation.on(project, await this.coverers(target), number)
     await this.#dropGrants(target)
     return cut
   }

@@ -7,7 +7,7 @@ import type { NewKey } from '../registry/device.ts'
 import type { Conflict, StoredRecord } from '../store/store.ts'
 import type { Directory, Page } from './directory.ts'
 import { makeGrant, putGrant, removeGrant } from './grant.ts'
-import type { Actor, Entry, Ledger } from './ledger.ts'
+import type { Actor, Entry, Ledger, Revoked } from './ledger.ts'
 import { readTitle } from './name.ts'
 import type { Revocation } from './revocation.ts'
 import {
@@ -60,7 +60,7 @@ export class Users {
 
   /** Throws INVALID_*, UNKNOWN_POOL, EMAIL_TAKEN, LOGIN_TAKEN, KEY_TAKEN, TOO_MANY_KEYS. */
   async create(project: string, wanted: NewUser, by: Actor): Promise<User> {
-    const user = await this.#ledger.change(async () => {
+    const { result: user, number } = await this.#ledger.revoke(async () => {
       const now = this.#ledger.now()
       const keys = (wanted.keys ?? []).map((key) => makeUserKey(typeof key === 'string' ? { key } : key, now))
       const email = readEmail(wanted.email)
@@ -88,9 +88,9 @@ export class Users {
         ),
       ]
       const changes = [putUser(user, 'absent'), ...grants.flatMap((grant) => putGrant(grant, 'absent'))]
-      return { changes, entries, result: user, refuse: taken }
+      return { changes, entries, harmless: user.keys.length === 0, result: user, refuse: taken }
     })
-    await this.#revocation.keys(fingerprintsOf(user))
+    await this.#revocation.keys(fingerprintsOf(user), number)
     return user
   }
 
@@ -113,16 +113,17 @@ export class Users {
   }
 
   /** Throws as `create`, and UNKNOWN_USER. */
-  change(project: string, text: string, settings: UserSettings, by: Actor): Promise<User> {
-    return this.#update(project, text, (user) => {
+  async change(project: string, text: string, settings: UserSettings, by: Actor): Promise<User> {
+    const { result } = await this.#update(project, text, (user) => {
       const changed = changeUser(user, settings)
-      return same(user, changed) ? user : { user: changed, type: 'user.changed', by }
+      return same(user, changed) ? user : { user: changed, type: 'user.changed', by, harmless: true }
     })
+    return result
   }
 
   /** With keys, grants and tokens. Resolves with the number of what was cut. Throws UNKNOWN_USER. */
   async remove(project: string, text: string, by: Actor): Promise<number> {
-    const user = await this.#ledger.change(async () => {
+    const { result: user, number } = await this.#ledger.revoke(async () => {
       const { value: user, version } = await this.#directory.user(project, text)
       return {
         changes: [{ type: 'remove', ref: userRef(project, user.id), expect: version }],
@@ -130,25 +131,27 @@ export class Users {
         result: user,
       }
     })
+    // From here on they reach nothing; what follows tidies up.
+    const cut = await this.#revocation.keys(fingerprintsOf(user), number)
     const grants = await this.#directory.grantsOf(project, user.id)
     for (let at = 0; at < grants.length; at += AT_ONCE)
       await this.#ledger.store.transact(
         grants.slice(at, at + AT_ONCE).flatMap(({ value }) => removeGrant(value)),
       )
     await this.#removed(user)
-    return this.#revocation.keys(fingerprintsOf(user))
+    return cut
   }
 
   /** One that is there already changes nothing. Throws UNKNOWN_USER, INVALID_KEY, KEY_TAKEN, TOO_MANY_KEYS. */
   async addKey(project: string, text: string, wanted: NewKey, by: Actor): Promise<User> {
     const key = makeUserKey(wanted, this.#ledger.now())
-    const user = await this.#update(project, text, (user) => {
+    const { result: user, number } = await this.#update(project, text, (user) => {
       if (user.keys.some(({ fingerprint }) => fingerprint === key.fingerprint)) return user
       const changed = checkUserKeys({ ...user, keys: [...user.keys, key] })
       return { user: changed, type: 'key.added', by, fingerprint: key.fingerprint }
     })
     // Slaves may know the key as a device's alone.
-    await this.#revocation.keys([key.fingerprint])
+    if (number !== undefined) await this.#revocation.keys([key.fingerprint], number)
     return user
   }
 
@@ -160,59 +163,64 @@ export class Users {
     label: string | null,
     by: Actor,
   ): Promise<User> {
-    const user = await this.#update(project, text, (user) => {
+    const { result: user, number } = await this.#update(project, text, (user) => {
       const { label: _before, ...bare } = keyOf(user, fingerprint)
       const key: UserKey = label === null ? bare : { ...bare, label: readTitle(label, 'a label') }
       const keys = user.keys.map((old) => (old.fingerprint === fingerprint ? key : old))
       return { user: { ...user, keys }, type: 'key.changed', by, fingerprint }
     })
-    await this.#revocation.keys([fingerprint])
+    await this.#revocation.keys([fingerprint], number)
     return user
   }
 
   /** Resolves with the number of what was cut. Throws UNKNOWN_USER, UNKNOWN_KEY. */
   async removeKey(project: string, text: string, fingerprint: string, by: Actor): Promise<number> {
-    await this.#update(project, text, (user) => {
+    const { number } = await this.#update(project, text, (user) => {
       const removed = keyOf(user, fingerprint)
       const keys = user.keys.filter((key) => key !== removed)
       return { user: { ...user, keys }, type: 'key.removed', by, fingerprint }
     })
-    return this.#revocation.keys([fingerprint])
+    return this.#revocation.keys([fingerprint], number)
   }
 
   /** All keys away; the grants stay for new ones. Resolves with the number of what was cut. Throws UNKNOWN_USER. */
   async revoke(project: string, text: string, by: Actor): Promise<number> {
     let gone: string[] = []
-    await this.#update(project, text, (user) => {
+    const { number } = await this.#update(project, text, (user) => {
       gone = fingerprintsOf(user)
       return { user: { ...user, keys: [] }, type: 'user.revoked', by }
     })
-    return this.#revocation.keys(gone)
+    return this.#revocation.keys(gone, number)
   }
 
   /** The user as they were: nothing changes. */
-  #update(
-    project: string,
-    text: string,
-    edit: (user: User) => User | { user: User; type: string; by: Actor; fingerprint?: string },
-  ): Promise<User> {
-    return this.#ledger.change(async () => {
+  #update(project: string, text: string, edit: (user: User) => User | Edited): Promise<Revoked<User>> {
+    return this.#ledger.revoke(async () => {
       const { value: before, version }: StoredRecord<User> = await this.#directory.user(project, text)
       const edited = edit(before)
       if (!('type' in edited)) return { changes: [], entries: [], result: before }
-      const { user, type, by, fingerprint } = edited
+      const { user, type, by, fingerprint, harmless = false } = edited
       const told = { before: shownUser(before), after: shownUser(user) }
       const entry = this.#entry(type, user, by, {
         ...told,
         ...(fingerprint === undefined ? {} : { fingerprint }),
       })
-      return { changes: [putUser(user, version)], entries: [entry], result: user, refuse: taken }
+      return { changes: [putUser(user, version)], entries: [entry], harmless, result: user, refuse: taken }
     })
   }
 
   #entry(type: string, { project, id, login }: User, by: Actor, more: Partial<Entry>): Entry {
     return { project, type, by, user: login, userId: id, ...more }
   }
+}
+
+interface Edited {
+  user: User
+  type: string
+  by: Actor
+  fingerprint?: string
+  /** Nobody may do less by it. */
+  harmless?: boolean
 }
 
 /** As the audit keeps it: keys by fingerprint and label. */
