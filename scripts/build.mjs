@@ -1,31 +1,16 @@
-// The production build: our packages in dist/sshoal.mjs and the parts that it loads when they are needed; what npm installs stays in node_modules, because
-// native parts, TypeScript hooks and the API page are read from there at run time.
+// The production build: our packages and the pure code of others in dist/sshoal.mjs and the parts that it loads when they are needed; native parts,
+// tsx for hooks in TypeScript and the files of the API page stay in node_modules and are read from there at run time.
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
-import { isBuiltin } from 'node:module'
-import { basename, relative } from 'node:path'
+import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 import { build } from 'esbuild'
 
+import { dependencies, HEAD, notices, ownPlaces, sharedByFile } from './bundling.mjs'
+
 const root = new URL('../', import.meta.url)
 const dist = new URL('dist/', root)
-
-/** Every import by name that is not ours; where npm did not hoist one, by its place below the package that asked for it. */
-const dependencies = {
-  name: 'dependencies',
-  setup(build) {
-    build.onResolve({ filter: /^[^./]/ }, async ({ path, kind, importer, resolveDir, pluginData }) => {
-      if (kind === 'entry-point' || path.startsWith('@sshoal/') || pluginData === 'ours') return undefined
-      if (isBuiltin(path)) return { path, external: true }
-      // Pure code in hundreds of small files: inside the bundle it loads in a tenth of the time.
-      if (/^(typebox|lru-cache)(\/|$)/.test(path)) return undefined
-      const found = await build.resolve(path, { kind, importer, resolveDir, pluginData: 'ours' })
-      if (found.errors.length > 0) return found
-      const place = relative(fileURLToPath(dist), found.path)
-      return { path: place.startsWith('../node_modules/') ? path : place, external: true }
-    })
-  },
-}
+const folder = fileURLToPath(dist)
 
 const result = await build({
   absWorkingDir: fileURLToPath(root),
@@ -42,21 +27,32 @@ const result = await build({
   sourcemap: true,
   metafile: true,
   write: false,
+  banner: { js: HEAD },
+  // `notices` has the whole texts.
   legalComments: 'none',
-  plugins: [dependencies],
+  plugins: [
+    dependencies(folder),
+    ownPlaces(folder),
+    await sharedByFile(new URL('packages/shared/src/', root)),
+  ],
 })
 
 // A `sshoal` that runs from here finds whole files at every moment: the parts come first and the entry last, each under
 // another name until it is complete.
 const place = ({ path }) => Number(basename(path) === 'sshoal.mjs')
 await mkdir(dist, { recursive: true })
-for (const { path, contents } of result.outputFiles.toSorted((a, b) => place(a) - place(b))) {
+const licences = {
+  path: fileURLToPath(new URL('LICENCES.txt', dist)),
+  contents: await notices(root, Object.keys(result.metafile.inputs)),
+}
+const files = [licences, ...result.outputFiles.toSorted((a, b) => place(a) - place(b))]
+for (const { path, contents } of files) {
   await writeFile(`${path}.${process.pid}`, contents)
   await rename(`${path}.${process.pid}`, path)
 }
 
 // What earlier builds left goes, save what was part of one within the last hour: who runs from it has parts yet to load.
-const ours = new Set(result.outputFiles.map(({ path }) => basename(path)))
+const ours = new Set(files.map(({ path }) => basename(path)))
 for (const name of await readdir(dist)) {
   const file = new URL(name, dist)
   const written = ours.has(name) ? undefined : await stat(file).catch(() => undefined)

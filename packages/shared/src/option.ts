@@ -1,8 +1,5 @@
 // One configurable setting: how its text is read, what it may be, what it is when nobody says it.
 // A role's settings are a record of options; flags, environment names, help and documentation follow from it.
-import { Type, type TSchema } from 'typebox'
-import { Value } from 'typebox/value'
-
 import { AddressSet, parseHostPort, type HostPort } from './address.ts'
 import { formatDuration, parseDuration } from './duration.ts'
 import { SshoalError } from './sshoal-error.ts'
@@ -63,17 +60,13 @@ function many<T>(
   }
 }
 
-function checked(text: string, schema: TSchema, value: unknown): void {
-  const problem = Value.Errors(schema, value)[0]
-  if (problem) throw new SshoalError('INVALID_VALUE', `"${text}" ${problem.message}`)
-}
-
-function readInteger(bounds: { minimum?: number; maximum?: number }): (text: string) => number {
-  const schema = Type.Integer(bounds)
-  return (text) => {
+function readInteger({ minimum = -Infinity, maximum = Infinity }: { minimum?: number; maximum?: number }) {
+  return (text: string): number => {
+    const value = Number(text)
     if (!/^-?\d+$/.test(text)) throw new SshoalError('INVALID_VALUE', `"${text}" is not a whole number`)
-    checked(text, schema, Number(text))
-    return Number(text)
+    if (value < minimum) throw new SshoalError('INVALID_VALUE', `"${text}" must be >= ${minimum}`)
+    if (value > maximum) throw new SshoalError('INVALID_VALUE', `"${text}" must be <= ${maximum}`)
+    return value
   }
 }
 

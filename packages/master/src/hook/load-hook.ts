@@ -1,5 +1,6 @@
 // A hook from a file of the user's: TypeScript or JavaScript, with whatever packages lie beside it.
-// tsx reads both, in development and in the built product alike; every load is a fresh instance of the file and its own imports.
+// tsx reads both, in development and in the built product alike, and is loaded with the first hook; every load is a fresh
+// instance of the file and its own imports.
 import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -7,8 +8,6 @@ import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
 import { errorText, SshoalError, type Log } from '@sshoal/shared'
-import { register as registerCommonJs } from 'tsx/cjs/api'
-import { register } from 'tsx/esm/api'
 
 import type { Hook, ValidateDevice } from './hook.ts'
 
@@ -44,6 +43,10 @@ async function load(path: string): Promise<ValidateDevice> {
     const namespace = `${NAMESPACE}${randomUUID()}`
     forgetCommonJs()
     // A folder without "type": "module" is CommonJS to Node, whatever its files say; then its imports are `require`.
+    const [{ register: registerCommonJs }, { register }] = await Promise.all([
+      import('tsx/cjs/api'),
+      import('tsx/esm/api'),
+    ])
     registerCommonJs({ namespace })
     loaded = await register({ namespace }).import(url, url)
   } catch (error) {
