@@ -7,6 +7,7 @@ export {
   sourceOf,
   type HostPort,
 } from './address.ts'
+export { atMost } from './at-most.ts'
 export { CLOSE, type CloseCode } from './close-codes.ts'
 export { envName, flagName, loadConfig, type ConfigSources, type Options, type Values } from './config.ts'
 export { formatDuration, parseDuration } from './duration.ts'

@@ -1,6 +1,7 @@
 // "Who is this key?": asked of the master once, remembered here for as long as the answer allows, and while nobody
 // can answer, for as long as a stale answer counts. Only positive answers are kept. Knows no connections.
 import {
+  atMost,
   fingerprintOf,
   errorText,
   type Identity,
@@ -47,7 +48,7 @@ type ByAsker = Map<string, Remembered>
 
 export class Identities {
   readonly #options: IdentitiesOptions
-  readonly #byKey = new LRUCache<string, ByAsker>({ max: MAX_KEYS })
+  readonly #byKey = new LRUCache<string, ByAsker>(atMost(MAX_KEYS))
   /** Keys that are being asked about; the value is bumped by an invalidation that arrives meanwhile. */
   readonly #asking = new Map<string, { askers: number; invalidated: number }>()
   readonly counters = { fresh: 0, stale: 0, asked: 0, outages: 0 }

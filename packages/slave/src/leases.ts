@@ -2,6 +2,7 @@
 // monotonic clock, so neither a dead master nor a wrong clock makes a lease longer. Ending one is a single step: its key
 // is refused, its tunnel is cut, its port is free. Knows no SSH and no master.
 import {
+  atMost,
   holderKey,
   type DeviceRole,
   type Holder,
@@ -45,7 +46,7 @@ export class Leases {
   readonly #byId = new Map<string, LiveLease>()
   readonly #byFingerprint = new Map<string, LiveLease>()
   readonly #byPort = new Map<number, LiveLease>()
-  readonly #ended = new LRUCache<string, { lease: string; refusal: Refusal }>({ max: MAX_ENDED })
+  readonly #ended = new LRUCache<string, { lease: string; refusal: Refusal }>(atMost(MAX_ENDED))
 
   constructor(options: LeasesOptions) {
     this.#options = options

@@ -2,7 +2,7 @@
 // source is not let in until its time is over (as sshd's PerSourcePenalties). Never for outages or dropped sockets.
 // Free of it are exempt blocks, sources with a live tunnel, and those from which somebody logged in lately: one bad key
 // must not shut out a site of five hundred behind one address.
-import type { AddressSet } from '@sshoal/shared'
+import { atMost, type AddressSet } from '@sshoal/shared'
 import { LRUCache } from 'lru-cache'
 
 export interface PenaltiesOptions {
@@ -28,8 +28,8 @@ const LATELY_MS = 600_000
 export class Penalties {
   readonly #options: PenaltiesOptions
   readonly #now: () => number
-  readonly #bySource = new LRUCache<string, Penalty>({ max: MAX_SOURCES })
-  readonly #goodAt = new LRUCache<string, number>({ max: MAX_SOURCES })
+  readonly #bySource = new LRUCache<string, Penalty>(atMost(MAX_SOURCES))
+  readonly #goodAt = new LRUCache<string, number>(atMost(MAX_SOURCES))
   /** Live tunnels per source. */
   readonly #live = new Map<string, number>()
 

@@ -2,7 +2,7 @@
 // host is ever dialled there, whatever `--dial` of a slave says.
 import { lookup } from 'node:dns/promises'
 
-import { addressesAmong, onePort, type OwnQuestion, type Place } from '@sshoal/shared'
+import { addressesAmong, atMost, onePort, type OwnQuestion, type Place } from '@sshoal/shared'
 import { LRUCache } from 'lru-cache'
 
 import type { Store } from '../store/store.ts'
@@ -27,7 +27,7 @@ export class OwnPlaces {
   readonly #deps: OwnPlacesDeps
   /** What a name resolves to: a thousand slaves that share a port are not looked up at every visit. */
   readonly #resolved = new LRUCache<string, Promise<readonly string[]>>({
-    max: MAX_RESOLVED,
+    ...atMost(MAX_RESOLVED),
     ttl: RESOLVED_MS,
   })
 

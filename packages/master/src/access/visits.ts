@@ -1,6 +1,6 @@
 // What slaves report of visits: told as events, written down in the audit. A visit has one record, at its begin and again at
 // its end. A slave that does not hear that it was written down says it again, here or to another master.
-import type { VisitReport } from '@sshoal/shared'
+import { atMost, type VisitReport } from '@sshoal/shared'
 import { LRUCache } from 'lru-cache'
 
 import { visitAudit } from './audit-record.ts'
@@ -17,7 +17,7 @@ const REMEMBERED = 20_000
 
 export class Visits {
   readonly #deps: VisitsDeps
-  readonly #told = new LRUCache<string, true>({ max: REMEMBERED })
+  readonly #told = new LRUCache<string, true>(atMost(REMEMBERED))
 
   constructor(deps: VisitsDeps) {
     this.#deps = deps

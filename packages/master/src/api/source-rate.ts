@@ -1,6 +1,6 @@
 // How often one source may ask: a token bucket, kept as the one moment at which it would be full again (GCRA).
 // A bounded number of sources is remembered, so that a flood from many addresses costs no memory.
-import { sourceOf } from '@sshoal/shared'
+import { atMost, sourceOf } from '@sshoal/shared'
 import { LRUCache } from 'lru-cache'
 
 const SOURCES = 100_000
@@ -10,7 +10,7 @@ export class SourceRate {
   readonly #burstMs: number
   readonly #now: () => number
   /** Source → when its bucket is full again, ms of a monotonic clock. */
-  readonly #fullAt = new LRUCache<string, number>({ max: SOURCES })
+  readonly #fullAt = new LRUCache<string, number>(atMost(SOURCES))
 
   /** `rate` a second on average, `burst` at once. */
   constructor(rate: number, burst: number, now: () => number = () => performance.now()) {

@@ -1,6 +1,6 @@
 // The devices and their keys: create, find, change, remove. Every change is durable before the cluster hears of it,
 // and the cluster has dropped what it cached before the caller hears that it is done. Knows no REST and no links.
-import { errorText, SshoalError, type Log } from '@sshoal/shared'
+import { atMost, errorText, SshoalError, type Log } from '@sshoal/shared'
 import { LRUCache } from 'lru-cache'
 
 import { DeviceTargets } from '../access/device-targets.ts'
@@ -66,7 +66,7 @@ export class Registry {
   #removed: (project: string, id: string, target: Target | undefined) => Promise<void> = async () => {}
   #changed: (before: Device, after: Device) => Promise<void> = async () => {}
   /** So that a login of a known device costs no write. */
-  readonly #remembered = new LRUCache<string, true>({ max: 50_000 })
+  readonly #remembered = new LRUCache<string, true>(atMost(50_000))
 
   constructor(deps: RegistryDeps) {
     this.#deps = deps

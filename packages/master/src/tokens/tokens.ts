@@ -1,6 +1,6 @@
 // The tokens of the installation: mint, check, list, revoke. Secrets are never kept, only their hashes.
 // Whoever opened something long-lived with a token listens here and closes it when the token is revoked.
-import { DEFAULT_PROJECT, SshoalError } from '@sshoal/shared'
+import { atMost, DEFAULT_PROJECT, SshoalError } from '@sshoal/shared'
 import { LRUCache } from 'lru-cache'
 
 import type { RecordRef, Store } from '../store/store.ts'
@@ -49,7 +49,7 @@ export class Tokens {
   readonly #listeners = new Set<(tokenId: string, elsewhere: boolean) => void>()
   /** As the store had them last: while it is away the view is still shown, and slaves still come in. */
   readonly #believed = new LRUCache<string, { record: TokenRecord; store: string }>({
-    max: 10_000,
+    ...atMost(10_000),
     ttl: BELIEVED_MS,
   })
 
