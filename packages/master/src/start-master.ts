@@ -9,6 +9,7 @@ import { resolve } from 'node:path'
 import { createSecureContext, type Server as TlsServer } from 'node:tls'
 
 import {
+  DEFAULT_PROJECT,
   errorText,
   formatHostPort,
   isLoopback,
@@ -195,7 +196,10 @@ async function start(
     store,
     registry,
     slaves: leaseSlaves(cluster, regionFallback),
-    announce,
+    announce: (type, data, scope) => {
+      announce(type, data, scope)
+      void access.leases.note(type, scope?.project ?? DEFAULT_PROJECT, data)
+    },
     publish: (type, data, scope) => events.publish(type, data, scope),
     log,
     maxMs: settings.leaseMax,

@@ -74,7 +74,10 @@ export async function startParts(options: PartsOptions = {}) {
     store,
     registry,
     slaves: leaseSlaves,
-    announce: (type, data, scope) => events.publish(type, data, scope),
+    announce: (type, data, scope) => {
+      events.publish(type, data, scope)
+      void access.leases.note(type, scope?.project ?? 'default', data)
+    },
     publish: (type, data, scope) => events.publish(type, data, scope),
     log,
     maxMs: 86_400_000,

@@ -14,6 +14,7 @@ import { DeviceTargets } from './device-targets.ts'
 import { Directory } from './directory.ts'
 import { Gates } from './gates.ts'
 import { Grants } from './grants.ts'
+import { LeaseAudit } from './lease-audit.ts'
 import { Ledger } from './ledger.ts'
 import { OwnPlaces } from './own-places.ts'
 import { Pools } from './pools.ts'
@@ -112,6 +113,7 @@ export function makeAccess(deps: AccessDeps) {
       const own = await new DeviceTargets(store).of(after.project, after.id)
       if (own) await revocation.on(after.project, await targets.selectors(own.target), undefined)
     },
+    leases: new LeaseAudit(writer, store, now),
     flush: () => writer.flush(),
     sweepAudit: () => sweep.sweep(),
     close: async () => {

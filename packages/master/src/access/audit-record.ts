@@ -50,13 +50,17 @@ export function auditPlace(at: number): string {
   return String(LATEST - Math.min(LATEST, Math.max(0, Math.trunc(at)))).padStart(13, '0')
 }
 
+/** Of a change. */
+export function auditRecord(entry: Omit<AuditRecord, 'id' | 'at' | 'visit'>, at: number): AuditRecord {
+  return { id: `${auditPlace(at)}.${randomUUID().slice(0, 13)}`, at, ...entry }
+}
+
 export function putAudit(
   entry: Omit<AuditRecord, 'id' | 'at' | 'visit'>,
   at: number,
 ): Extract<Change, { type: 'put' }> {
-  const id = `${auditPlace(at)}.${randomUUID().slice(0, 13)}`
-  const value: AuditRecord = { id, at, ...entry }
-  return { type: 'put', ref: { kind: AUDIT, project: entry.project, id }, value }
+  const value = auditRecord(entry, at)
+  return { type: 'put', ref: { kind: AUDIT, project: value.project, id: value.id }, value }
 }
 
 /** The same record at a visit's begin and at its end. */

@@ -120,7 +120,8 @@ export async function buildApi(deps: ApiDeps): Promise<Api> {
   await documentation(api, config.version)
   await api.register(async (guarded) => {
     guard(guarded, deps.tokens)
-    auditChanges(guarded, { ledger: deps.access.ledger, registry: deps.registry, log })
+    const { registry, tokens, store } = deps
+    auditChanges(guarded, { ledger: deps.access.ledger, registry, tokens, store, log })
     const plugins = [
       (scope: Api) => connectRoutes(scope, { ...deps, desk }),
       clusterRoutes,

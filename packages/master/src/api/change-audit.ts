@@ -1,99 +1,149 @@
-// Changes of devices and tokens in the audit: who, what, what it was before and what after. People, pools, gates and grants
-// write theirs in one step with the change (access/ledger.ts); these are written before the answer leaves.
+// What is done by REST to devices, tokens, slaves and the store, in the audit: who, what, what it was before and what after.
+// People, pools, gates and grants write theirs in one step with the change (access/ledger.ts), leases tell of themselves
+// (access/lease-audit.ts); these lines are written before the answer leaves.
 import { DEFAULT_PROJECT, errorText, type Log } from '@sshoal/shared'
 import type { FastifyRequest } from 'fastify'
 
-import type { Ledger } from '../access/ledger.ts'
+import type { Entry, Ledger } from '../access/ledger.ts'
 import { keyLine, type Device } from '../registry/device.ts'
 import type { Registry } from '../registry/registry.ts'
+import type { Store } from '../store/store.ts'
 import { ALL_PROJECTS } from '../tokens/token.ts'
+import type { Tokens } from '../tokens/tokens.ts'
 import { actorOf, principalOf } from './access.ts'
 import type { Api } from './schema.ts'
 
 export interface ChangeAuditDeps {
   ledger: Pick<Ledger, 'note'>
   registry: Pick<Registry, 'get'>
+  tokens: Pick<Tokens, 'list'>
+  store: Pick<Store, 'id'>
   log: Log
 }
 
-/** By operation. */
-const TYPES: Record<string, string> = {
-  createDevice: 'device.created',
-  changeDevice: 'device.changed',
-  removeDevice: 'device.removed',
-  addDeviceKey: 'device.key-added',
-  removeDeviceKey: 'device.key-removed',
-  importDevices: 'device.imported',
-  createToken: 'token.created',
-  revokeToken: 'token.revoked',
+type Told = Pick<Entry, 'device' | 'before' | 'after'>
+
+interface Line {
+  type: string
+  /** How the thing stands before; undefined: it is not there. */
+  before?(request: FastifyRequest): Promise<object | undefined>
+  /** What is told of it; `answer`: what the route answers, which may hold a secret. */
+  told(request: FastifyRequest, answer: object, before: object | undefined): Told | Promise<Told>
+}
+
+const KEYS_SHOWN = 100
+
+/** By operation. An operation that changes something stands here, or in one of the rooms that write their own. */
+export function linesOfChanges({ registry, tokens, store }: Omit<ChangeAuditDeps, 'ledger' | 'log'>) {
+  const deviceNow = async (request: FastifyRequest): Promise<object | undefined> =>
+    shown(await registry.get(projectOf(request), deviceOf(request)))
+  const device = (type: string): Line => ({
+    type,
+    before: deviceNow,
+    told: async (request, _answer, before) => ({
+      device: deviceOf(request),
+      ...both(before, await deviceNow(request)),
+    }),
+  })
+  /** It is the same afterwards. */
+  const actOnDevice = (type: string): Line => ({
+    type,
+    told: (request, answer) => ({ device: deviceOf(request), after: answer }),
+  })
+  const lines: Record<string, Line> = {
+    createDevice: device('device.created'),
+    changeDevice: device('device.changed'),
+    removeDevice: device('device.removed'),
+    addDeviceKey: device('device.key-added'),
+    removeDeviceKey: device('device.key-removed'),
+    importDevices: { type: 'device.imported', told: (_request, answer) => ({ after: answer }) },
+    kickDevice: actOnDevice('device.kicked'),
+    recheckDevice: actOnDevice('device.rechecked'),
+    recheckKeys: {
+      type: 'keys.rechecked',
+      told: (request, answer) => {
+        const { keys } = request.body as { keys: string[] }
+        return { after: { ...answer, asked: keys.length, keys: keys.slice(0, KEYS_SHOWN) } }
+      },
+    },
+    // What was asked of a token has no secret in it; what is answered has.
+    createToken: { type: 'token.created', told: ({ body }) => ({ after: body }) },
+    revokeToken: {
+      type: 'token.revoked',
+      before: async (request) => (await tokens.list()).find(({ id }) => id === idOf(request)),
+      told: (_request, _answer, before) => ({ before }),
+    },
+    drainSlave: {
+      type: 'slave.drain',
+      told: (request, answer) => ({ after: { slave: idOf(request), ...fieldsOf(request.body), ...answer } }),
+    },
+    acceptStore: {
+      type: 'store.accepted',
+      before: () => Promise.resolve({ id: store.id }),
+      told: (_request, answer, before) => both(before, answer),
+    },
+    importStore: {
+      type: 'store.imported',
+      before: () => Promise.resolve({ id: store.id }),
+      told: (_request, answer, before) => both(before, answer),
+    },
+  }
+  return new Map(Object.entries(lines))
 }
 
 /** For every route that is registered on `api` afterwards. */
-export function auditChanges(api: Api, { ledger, registry, log }: ChangeAuditDeps): void {
+export function auditChanges(api: Api, { ledger, log, ...deps }: ChangeAuditDeps): void {
+  const lines = linesOfChanges(deps)
   const before = new WeakMap<FastifyRequest, object | undefined>()
 
   api.addHook('preHandler', async (request) => {
-    const type = typeOf(request)
-    const device = deviceOf(request)
-    if (type === undefined || device === undefined) return
-    before.set(request, shown(await registry.get(projectOf(request), device).catch(() => undefined)))
+    const line = lines.get(operationOf(request))
+    if (line?.before) before.set(request, await line.before(request).catch(() => undefined))
   })
 
-  api.addHook('onSend', async (request, reply) => {
-    const type = typeOf(request)
-    if (type === undefined || reply.statusCode >= 300) return
-    const project = projectOf(request)
-    const device = deviceOf(request)
+  api.addHook('preSerialization', async (request, reply, answer) => {
+    const line = lines.get(operationOf(request))
+    if (!line || reply.statusCode >= 300) return answer
+    const { type } = line
     try {
-      const was = before.get(request)
-      const is = device === undefined ? undefined : shown(await registry.get(project, device))
-      await ledger.note({
-        project,
-        type,
-        by: actorOf(request),
-        ...(device === undefined ? {} : { device }),
-        ...(was === undefined ? {} : { before: was }),
-        ...(is === undefined ? aboutToken(request) : { after: is }),
-      })
+      const told = await line.told(request, fieldsOf(answer), before.get(request))
+      await ledger.note({ project: projectOf(request), type, by: actorOf(request), ...told })
     } catch (error) {
       // It is done and cannot be taken back.
-      log.error({ err: errorText(error), type, device }, 'a change could not be written into the audit')
+      log.error({ err: errorText(error), type }, 'a change could not be written into the audit')
     }
+    return answer
   })
 }
 
-function typeOf(request: FastifyRequest): string | undefined {
+function operationOf(request: FastifyRequest): string {
   const { operationId = '' } = (request.routeOptions.schema ?? {}) as { operationId?: string }
-  return TYPES[operationId]
+  return operationId
+}
+
+function both(before: object | undefined, after: object | undefined): Pick<Told, 'before' | 'after'> {
+  return { ...(before === undefined ? {} : { before }), ...(after === undefined ? {} : { after }) }
 }
 
 /** As asked for: by id, or by MAC. */
-function deviceOf(request: FastifyRequest): string | undefined {
-  if (!request.url.startsWith('/devices')) return undefined
-  const { id } = { ...bodyOf(request), ...(request.params as object) } as {
-    id?: unknown
-  }
-  return typeof id === 'string' ? id : undefined
+function deviceOf(request: FastifyRequest): string {
+  const { id } = { ...fieldsOf(request.body), ...(request.params as object) } as { id?: unknown }
+  return typeof id === 'string' ? id : ''
+}
+
+function idOf(request: FastifyRequest): string {
+  return (request.params as { id: string }).id
 }
 
 function projectOf(request: FastifyRequest): string {
   const { project } = principalOf(request)
   if (project !== ALL_PROJECTS) return project
-  const asked = { ...bodyOf(request), ...(request.query as object) } as {
-    project?: unknown
-  }
+  const asked = { ...fieldsOf(request.body), ...(request.query as object) } as { project?: unknown }
   return typeof asked.project === 'string' && asked.project !== ALL_PROJECTS ? asked.project : DEFAULT_PROJECT
 }
 
-/** What was asked of a token has no secret in it. */
-function aboutToken(request: FastifyRequest): { after?: object; before?: object } {
-  if (!request.url.startsWith('/tokens')) return {}
-  const { id } = request.params as { id?: string }
-  return id === undefined ? { after: bodyOf(request) } : { before: { id } }
-}
-
 /** What an import brings is lines, not fields. */
-function bodyOf({ body }: FastifyRequest): object {
+function fieldsOf(body: unknown): object {
   const isFields = typeof body === 'object' && body !== null && !Array.isArray(body) && !Buffer.isBuffer(body)
   return isFields ? body : {}
 }

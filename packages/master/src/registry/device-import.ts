@@ -15,6 +15,8 @@ export interface ImportProblem {
 
 export interface ImportReport {
   created: number
+  /** Their ids, for the audit. */
+  devices: string[]
   /** The device was there, with the same keys and settings. */
   unchanged: number
   problems: ImportProblem[]
@@ -50,14 +52,16 @@ export async function importDevices(
   project: string,
   lines: ImportLine[],
 ): Promise<ImportReport> {
-  const report: ImportReport = { created: 0, unchanged: 0, problems: [] }
+  const report: ImportReport = { created: 0, devices: [], unchanged: 0, problems: [] }
   for (let at = 0; at < lines.length; at += AT_ONCE) {
     const outcomes = await Promise.all(
       lines.slice(at, at + AT_ONCE).map((line) => importLine(registry, project, line)),
     )
     for (const outcome of outcomes) {
-      if (outcome === 'created') report.created++
-      else if (outcome === 'unchanged') report.unchanged++
+      if (typeof outcome === 'object' && 'created' in outcome) {
+        report.created++
+        report.devices.push(outcome.created)
+      } else if (outcome === 'unchanged') report.unchanged++
       else report.problems.push(outcome)
     }
   }
@@ -68,7 +72,7 @@ async function importLine(
   registry: Registry,
   project: string,
   { line, value }: ImportLine,
-): Promise<'created' | 'unchanged' | ImportProblem> {
+): Promise<{ created: string } | 'unchanged' | ImportProblem> {
   if (value === undefined) return { line, code: 'INVALID_JSON', error: 'the line is not JSON' }
   if (!check.Check(value)) {
     const [problem] = check.Errors(value)
@@ -79,8 +83,7 @@ async function importLine(
     }
   }
   try {
-    await registry.create(project, value)
-    return 'created'
+    return { created: (await registry.create(project, value)).id }
   } catch (error) {
     if (!(error instanceof SshoalError) || error.code.startsWith('STORE_')) throw error
     if (error.code === 'DEVICE_EXISTS' && (await isSame(registry, project, value))) return 'unchanged'

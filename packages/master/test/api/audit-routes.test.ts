@@ -1,6 +1,7 @@
 import type { VisitReport } from '@sshoal/shared'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
+import { linesOfChanges } from '../../src/api/change-audit.ts'
 import { online, person, type Parts } from '../access/fixture.ts'
 import { fingerprint, keyLine } from '../key-lines.ts'
 import { startParts } from '../master-parts.ts'
@@ -35,6 +36,12 @@ function report(id: string, more: Partial<VisitReport> = {}): VisitReport {
     ...more,
   }
 }
+
+const as = (token: string) => ({ authorization: `Bearer ${token}` })
+
+/** Their rooms write their own lines, in one step with the change or by what they tell of themselves. */
+const OWN_ROOMS = /(User|UserKey|Pool|PoolMember|Grant|Gate|Target|Project|Lease)$|^(sshKeyGen|api)Post$/
+const CHANGES_NOTHING = new Set(['connectPost'])
 
 describe('the audit', () => {
   test('has every change with who did it, what it was before and what after, and an event for each', async () => {
@@ -99,6 +106,66 @@ describe('the audit', () => {
     expect(of('device.removed')).not.toHaveProperty('after')
     expect(of('token.created')).toMatchObject({ after: { role: 'operator', label: 'grafana' } })
     expect(JSON.stringify(all)).not.toContain(made.token)
+  })
+
+  test('has what is done to live devices, slaves and keys, and the leases with who asked for them', async () => {
+    await online(parts, 'pump-1')
+    await parts.call('POST', '/devices/pump-1/kick')
+    await parts.call('POST', '/devices/pump-1/recheck')
+    await parts.call('POST', '/recheck', { keys: [fingerprint(1), fingerprint(2)] })
+    await parts.call('POST', '/cluster/slaves/eu-1/drain', { seconds: 30 })
+    await parts.call('POST', '/cluster/slaves/eu-9/drain', { seconds: 30 })
+    await parts.call('POST', '/devices/import', [{ id: 'pump-2' }, { id: 'pump-3' }])
+    const integrator = await parts.token('integrator', 'default')
+    const body = { device: 'pump-1', timeout: '10m', publicKey: keyLine(3) }
+    const lease = (await parts.call('POST', '/leases', body, integrator)).body
+    await parts.call('PATCH', `/leases/${lease.id}`, { timeout: '20m' })
+    await parts.call('DELETE', `/leases/${lease.id}`)
+    await parts.access.flush()
+    const all = await entries()
+    const of = (type: string) => all.find((entry) => entry.type === type)
+    expect(of('device.kicked')).toMatchObject({ by: 'admin', device: 'pump-1' })
+    expect(of('device.rechecked')).toMatchObject({ by: 'admin', device: 'pump-1' })
+    expect(of('keys.rechecked')).toMatchObject({
+      after: { asked: 2, keys: [fingerprint(1), fingerprint(2)] },
+    })
+    expect(all.filter(({ type }) => type === 'slave.drain')).toMatchObject([
+      { by: 'admin', after: { slave: 'eu-1', seconds: 30 } },
+    ])
+    expect(of('device.imported')).toMatchObject({ after: { created: 2, devices: ['pump-2', 'pump-3'] } })
+    const about = { device: 'pump-1', fingerprint: fingerprint(3) }
+    expect(of('lease.issued')).toMatchObject({ ...about, by: 'integrator', after: { lease: lease.id } })
+    expect(of('lease.extended')).toMatchObject({ ...about, by: 'admin', after: { lease: lease.id } })
+    expect(of('lease.revoked')).toMatchObject({ ...about, by: 'admin', before: { lease: lease.id } })
+  })
+
+  test('has the store that took the place of another, and no secret of it', async () => {
+    const lines = (await parts.api.inject({ url: '/store/export', headers: as(parts.admin) })).body
+    const headers = { ...as(parts.admin), 'content-type': 'application/x-ndjson' }
+    const url = '/store/import?replace=true'
+    const { statusCode } = await parts.api.inject({ method: 'POST', url, headers, payload: lines })
+    expect(statusCode).toBe(200)
+    const all = await entries()
+    expect(all.find(({ type }) => type === 'store.imported')).toMatchObject({
+      by: 'admin',
+      before: { id: parts.store.id },
+      after: { id: parts.store.id, records: 1 },
+    })
+    expect(JSON.stringify(all)).not.toContain(parts.admin)
+  })
+
+  test('knows every operation that changes something', async () => {
+    const { paths } = (await parts.call('GET', '/openapi.json')).body as {
+      paths: Record<string, Record<string, { operationId: string }>>
+    }
+    const changing = Object.values(paths).flatMap((methods) =>
+      Object.entries(methods).flatMap(([method, { operationId }]) =>
+        ['post', 'patch', 'put', 'delete'].includes(method) ? operationId : [],
+      ),
+    )
+    const lines = linesOfChanges(parts)
+    const unknown = changing.filter((id) => !lines.has(id) && !OWN_ROOMS.test(id) && !CHANGES_NOTHING.has(id))
+    expect(unknown).toEqual([])
   })
 
   test('what was refused is not in it', async () => {
