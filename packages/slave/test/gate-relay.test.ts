@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import net from 'node:net'
 
 import ssh2 from 'ssh2'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 
 import { until } from './fixture.ts'
 import { ada, echo, exchange, GateWorld, testKey, visit, type GateSlave } from './gate-fixture.ts'
@@ -93,7 +93,10 @@ describe('a visit to a device of another slave', () => {
     await world.device(third, 'pi')
     const { client } = await world.user(gate)
     world.answer = (question, by) => (by === 'gate' ? world.grant('holder', 'pi') : world.granted(question))
-    await expect(visit(client, 'pi')).rejects.toThrow('pi is elsewhere by now')
+    const refused = expect(visit(client, 'pi')).rejects.toThrow('pi is elsewhere by now')
+    await until(() => world.asked.filter(({ by }) => by === 'holder').length > 1)
+    soonItIs(3_000)
+    await refused
     expect(await metric(holder, 'sshoal_relay_connections{direction="out"}')).toBe(0)
   })
 
@@ -159,12 +162,24 @@ describe('a visit to a device of another slave', () => {
     const { client } = await world.user(gate)
     const road = await makeRoad()
     const standing = await visit(client, 'pi')
+    const [away] = road.sockets
     for (const socket of road.sockets) socket.unpipe().pause()
     road.server.close()
     standing.resume()
+    const heard = away!.bytesRead
     const cut = once(standing, 'close')
-    await expect(visit(client, 'pi')).rejects.toThrow('slave holder, which has pi, cannot be reached')
-    await cut
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    try {
+      const refused = expect(visit(client, 'pi')).rejects.toThrow(
+        'slave holder, which has pi, cannot be reached',
+      )
+      await until(() => away!.bytesRead > heard)
+      // It doubts, asks for a sign of life, and waits for one.
+      await vi.advanceTimersByTimeAsync(4_000)
+      await Promise.all([cut, refused])
+    } finally {
+      vi.useRealTimers()
+    }
     road.close()
   })
 })
@@ -266,6 +281,13 @@ describe('the relay of a slave', () => {
     expect(await world.user(narrow, ada)).toBeDefined()
   })
 })
+
+/** From now on the clock says that so much more has passed; timers take their time. */
+function soonItIs(laterMs: number): void {
+  const now = performance.now.bind(performance)
+  const clock = vi.spyOn(performance, 'now').mockImplementation(() => now() + laterMs)
+  onTestFinished(() => clock.mockRestore())
+}
 
 async function metric(slave: GateSlave, name: string): Promise<number> {
   const text = await (await fetch(`${slave.slave.statusUrl}/metrics`)).text()

@@ -1,4 +1,4 @@
-import { createHash, generateKeyPairSync, sign } from 'node:crypto'
+import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, sign } from 'node:crypto'
 import net from 'node:net'
 
 import { verifySignature } from '@sshoal/shared/ssh-signature'
@@ -10,6 +10,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { generateHostKey } from '../../src/ssh2/index.ts'
 import { loginKey, readAll, sendRaw, startServer, until } from './fixture.ts'
 import type { Fixture } from './fixture.ts'
+import { rsaKey } from './rsa-key.ts'
 
 let fixture: Fixture
 afterEach(() => fixture?.close())
@@ -19,7 +20,7 @@ describe('a login', () => {
     'with a %s key is asked for with a checked signature',
     async (type) => {
       fixture = await startServer()
-      await fixture.connect({ privateKey: generateHostKey(type) })
+      await fixture.connect({ privateKey: type === 'rsa' ? rsaKey : generateHostKey(type) })
       const { offers } = fixture.visitors[0]!
       expect(offers.map((offer) => offer.verified)).toEqual([false, true])
       expect(offers[1]?.fingerprint).toMatch(/^SHA256:[A-Za-z0-9+/]{43}$/)
@@ -181,8 +182,11 @@ describe('a signature', () => {
       [2048, 'ssh-rsa', 'sha1', false],
       [1024, 'rsa-sha2-256', 'sha256', false],
     ] as const) {
-      const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: bits })
-      const jwk = publicKey.export({ format: 'jwk' })
+      const privateKey =
+        bits === 2048
+          ? createPrivateKey(rsaKey)
+          : generateKeyPairSync('rsa', { modulusLength: bits }).privateKey
+      const jwk = createPublicKey(privateKey).export({ format: 'jwk' })
       const n = Buffer.concat([Buffer.of(0), Buffer.from(jwk.n!, 'base64url')])
       const wire = Buffer.concat([string('ssh-rsa'), string(Buffer.from(jwk.e!, 'base64url')), string(n)])
       const signature = Buffer.concat([string(algorithm), string(sign(hash, data, privateKey))])

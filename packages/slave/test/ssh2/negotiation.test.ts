@@ -48,6 +48,7 @@ describe('a key exchange', () => {
   it('does not take a second KEXDH_INIT for a right guess', async () => {
     fixture = await startServer()
     const socket = net.connect(fixture.port, '127.0.0.1')
+    socket.resume()
     socket.write('SSH-2.0-dropbear_2022.83\r\n')
     socket.write(Buffer.concat([kexInit(['curve25519-sha256'], true), kexDhInit(), kexDhInit()]))
     expect((await (await until1(fixture)).closed)?.code).toBe('PROTOCOL_ERROR')
@@ -61,6 +62,7 @@ describe('a key exchange', () => {
   ] as const)('without a common %s says what the client offered', async (category, init, offered) => {
     fixture = await startServer()
     const socket = net.connect(fixture.port, '127.0.0.1')
+    socket.resume()
     socket.write(Buffer.concat([Buffer.from('SSH-2.0-old\r\n'), init]))
     const error = await (await until1(fixture)).closed
     expect(error?.code).toBe('NEGOTIATION_FAILED')
