@@ -123,6 +123,8 @@ export const WhoAnswer = Type.Union([
     addressBound: Type.Boolean(),
     /** The hook is out: nothing is said about a device, and what was known of one stands. */
     outage: Type.Optional(Text),
+    /** The store is out: nothing is said about a user, and who was one stays one. */
+    usersOut: Type.Optional(Text),
   }),
   Type.Object({ outcome: Type.Literal('refused'), reason: Text, code: Name }),
   Type.Object({ outcome: Type.Literal('outage'), reason: Text }),

@@ -8,7 +8,7 @@ import type { Visitor } from './gate/gate.ts'
 import type { Recognition } from './identities.ts'
 import type { Caller } from './reception.ts'
 import { refusalText, type Refusal } from './refusal.ts'
-import { changeRefusal, loginRefusal } from './role-refusal.ts'
+import { changeRefusal, loginRefusal, notAUser } from './role-refusal.ts'
 import { sessionText } from './session-text.ts'
 import type { SlaveParts } from './slave-parts.ts'
 import type {
@@ -38,6 +38,8 @@ export class ClientConnection implements SshConnectionHandlers {
   #unwatch: (() => void) | undefined
   #offer: KeyOffer | undefined
   #roles: Identity = {}
+  /** At the login nobody could say whether the key is a user's. */
+  #usersOut = false
   #visitor: Visitor | undefined
   tunnel: LiveTunnel | undefined
   /** Its source has one tunnel more (penalties.ts). */
@@ -90,6 +92,7 @@ export class ClientConnection implements SshConnectionHandlers {
     const answer = await recognition
     if (answer.outcome === 'known' && (answer.identity.device || answer.identity.user)) {
       this.#roles = answer.identity
+      this.#usersOut = answer.usersOut !== undefined
       return { outcome: 'accept' }
     }
     const refusal = loginRefusal(answer, offer.fingerprint)
@@ -168,10 +171,7 @@ export class ClientConnection implements SshConnectionHandlers {
   async onDirect(request: DirectRequest): Promise<DirectVerdict> {
     const { user } = this
     if (!user) {
-      const refusal = {
-        code: 'NOT_A_USER',
-        reason: 'this key may hold a tunnel, not open connections through this slave',
-      }
+      const refusal = notAUser(this.#usersOut)
       this.parts.metrics.refusals.inc({ code: refusal.code })
       this.#report(refusal, this.#offer)
       return { outcome: 'refuse', text: refusalText(refusal) }
@@ -267,6 +267,9 @@ export class ClientConnection implements SshConnectionHandlers {
     // The hook is out: whoever was a device still is.
     if (answer.outcome === 'known' && answer.outage !== undefined && this.#roles.device)
       roles.device ??= this.#roles.device
+    // The store is out: whoever was a user still is, and the master is asked about each visit.
+    if (answer.outcome === 'known' && answer.usersOut !== undefined && this.#roles.user)
+      roles.user ??= this.#roles.user
     const refusal = changeRefusal(this.#roles, roles)
     if (!refusal) {
       this.#roles = roles

@@ -31,6 +31,8 @@ export type Recognition =
       identity: Identity
       /** Why nothing is said about a device: whoever was one still is. */
       outage?: string
+      /** Why nothing is said about a user. */
+      usersOut?: string
     }
   | { outcome: 'refused'; code: string; reason: string }
   | { outcome: 'outage'; reason: string }
@@ -120,6 +122,7 @@ export class Identities {
         // About a device it says nothing: what is remembered of one must stay.
         if (answer.outage !== undefined)
           return { outcome: 'known', identity: answer.identity, outage: answer.outage }
+        const { usersOut } = answer
         // A lease is kept with the leases, whose clock ends it; a remembered answer would outlive it.
         const { device } = answer.identity
         if (device?.lease === undefined) {
@@ -127,7 +130,11 @@ export class Identities {
         } else if (this.#options.leases?.learn(device, fingerprint) !== true) {
           return { outcome: 'refused', code: 'KEY_UNKNOWN', reason: 'this lease has ended' }
         }
-        return { outcome: 'known', identity: answer.identity }
+        return {
+          outcome: 'known',
+          identity: answer.identity,
+          ...(usersOut === undefined ? {} : { usersOut }),
+        }
       }
     } catch (error) {
       this.#options.log.debug({ fingerprint, err: error }, 'nobody can say who this is')

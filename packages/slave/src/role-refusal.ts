@@ -28,6 +28,13 @@ export function changeRefusal(before: Identity, now: Identity): Refusal | undefi
     : { code: 'KEY_MOVED', reason: 'this key now belongs to another user; connect again' }
 }
 
+/** Why a key that is a device's opens no visits; `unknown`: whose else it is could not be said at its login. */
+export function notAUser(unknown: boolean): Refusal {
+  return unknown
+    ? { code: 'TRY_LATER', reason: 'it could not be checked who you are; connect again later' }
+    : { code: 'NOT_A_USER', reason: 'this key may hold a tunnel, not open connections through this slave' }
+}
+
 function sameDevice(a: DeviceRole, b: DeviceRole): boolean {
   return a.device === b.device && a.project === b.project && a.lease === b.lease
 }

@@ -64,6 +64,37 @@ describe('when something changes', () => {
     expect(await exchange(channel, 'still')).toBe('still')
   })
 
+  test('while the store is away nobody who is here loses a role, and what is open goes on', async () => {
+    const key = testKey()
+    world.roles.set(key.publicKey, { user: ada })
+    const { client: both } = await world.device(s1, 'pi', [':22'], echo, key)
+    const { client: alone } = await world.user(s1)
+    const open = await Promise.all([visit(both, 'pi'), visit(alone, 'pi')])
+    const { who } = world.script
+    // As a master says it: the hook knows the device, users cannot be read.
+    world.script.who = (question) =>
+      question.publicKey === key.publicKey
+        ? {
+            outcome: 'known',
+            identity: { device: { project: 'default', device: 'pi' } },
+            cacheMs: 0,
+            staleMs: 60_000,
+            addressBound: false,
+            usersOut: 'the store does not answer',
+          }
+        : { outcome: 'outage', reason: 'users cannot be read' }
+    world.answer = () => Promise.reject(new Error('no store'))
+    expect(await invalidate(s1, 2, null)).toEqual({ cut: 0 })
+    for (const client of [both, alone])
+      await expect(visit(client, 'pi')).rejects.toThrow('cannot be checked right now what you may reach')
+    const late = await world.connect(s1, key)
+    await expect(visit(late, 'pi')).rejects.toThrow('it could not be checked who you are')
+    for (const channel of open) expect(await exchange(channel, 'still')).toBe('still')
+    world.answer = undefined
+    world.script.who = who!
+    for (const client of [both, alone]) expect(await exchange(await visit(client, 'pi'), 'back')).toBe('back')
+  })
+
   test('a key that is removed cuts the connection of its user', async () => {
     await world.device(s1, 'pi')
     const { client, key } = await world.user(s1)
@@ -189,6 +220,8 @@ describe('while no master is linked', () => {
     world.script.visited = () => true
     const [ended] = await world.ended(s1)
     expect(ended?.ended).toMatchObject({ bytesToTarget: 4, reason: 'finished' })
+    // Behind the confirmation on the same link.
+    await world.master.links[1]?.wire.request('probe', { project: 'default', device: 'pi' })
     world.master.links[1]?.wire.terminate()
     await until(() => world.master.links.length === 3)
     const next = await vi.waitFor(() => visit(client, 'pi'), { timeout: 5_000 })

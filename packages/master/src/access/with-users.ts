@@ -22,8 +22,8 @@ export function withUsers({ store, projects, staleLimitMs }: WithUsersDeps, ask:
     ])
     if (user === undefined) return answer
     if ('failed' in user) {
-      // The device's role counts; that there is no user's is not known, so it is not kept.
-      if (answer.outcome === 'known') return { ...answer, cacheMs: 0 }
+      // The device's role counts; that there is no user's is not known, so it is said and not kept.
+      if (answer.outcome === 'known') return { ...answer, cacheMs: 0, usersOut: user.failed }
       return { outcome: 'outage', reason: `users cannot be read: ${user.failed}` }
     }
     if (answer.outcome === 'known') return { ...answer, identity: { ...answer.identity, user } }

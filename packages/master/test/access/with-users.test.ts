@@ -91,16 +91,12 @@ describe('who is this key', () => {
   })
 
   test('a store that does not answer is an outage for whom the hook does not know, and nothing for a device', async () => {
-    const away = withUsers(
-      {
-        store: { state: 'away', find: () => Promise.reject(new Error('away')) },
-        projects: parts.access.projects,
-        staleLimitMs: 1,
-      },
-      async () => refused,
-    )
+    const gone = { store: { state: 'away', find: () => Promise.reject(new Error('away')) } } as const
+    const away = withUsers({ ...gone, projects: parts.access.projects, staleLimitMs: 1 }, async () => refused)
     const question = { publicKey: blob(1), username: 'x', remoteAddress: '192.0.2.1', slave: 'eu-1' }
     expect((await away(question)).outcome).toBe('outage')
+    const known = withUsers({ ...gone, projects: parts.access.projects, staleLimitMs: 1 }, async () => device)
+    expect(await known(question)).toEqual({ ...device, cacheMs: 0, usersOut: 'the store does not answer' })
   })
 
   test('what is no key is the hook’s matter', async () => {
