@@ -1,11 +1,8 @@
 // Bytes on their way into one socket, put together until the end of the turn: a system call and the reader that it wakes
-// cost more than copying. The memory is used again as soon as the kernel took all of it.
+// cost more than copying. The memory is used again when the kernel has taken all of it.
 import type { Socket } from 'node:net'
 
-const SLAB_BYTES = 256 * 1024
-const KEPT_SLABS = 8
-
-const slabs: Buffer[] = []
+import { giveSlabBack, SLAB_BYTES, takeSlab } from './slabs.ts'
 
 export class Gathered {
   #slab: Buffer | undefined
@@ -21,12 +18,12 @@ export class Gathered {
   }
 
   add(data: Buffer): void {
-    this.#slab ??= slabs.pop() ?? Buffer.allocUnsafeSlow(SLAB_BYTES)
+    this.#slab ??= takeSlab()
     this.#slab.set(data, this.#length)
     this.#length += data.length
   }
 
-  /** Writes it; the socket keeps the memory if the kernel did not take all at once. */
+  /** Writes it; the memory is the socket's until it has handed all of it to the kernel. */
   writeTo(socket: Socket): void {
     const slab = this.#slab
     if (slab === undefined) return
@@ -34,7 +31,6 @@ export class Gathered {
     this.#slab = undefined
     this.#length = 0
     if (socket.destroyed || socket.writableEnded) return
-    socket.write(data)
-    if (socket.writableLength === 0 && slabs.length < KEPT_SLABS) slabs.push(slab)
+    socket.write(data, () => giveSlabBack(slab))
   }
 }

@@ -4,8 +4,8 @@ import type { Socket } from 'node:net'
 
 import { holdPackets, releasePackets } from './patches/packet-memory.ts'
 
-/** Unsent bytes from which visits are no longer read. */
-const CONGESTED_BYTES = 256 * 1024
+/** Unsent bytes from which visits are no longer read: the kernel has its own buffer full by then. */
+const CONGESTED_BYTES = 64 * 1024
 /** Unsent bytes from which the connection itself is no longer read: only answers to it can have piled up so high. */
 const STOP_READING_BYTES = 1024 * 1024
 /** Bytes of one turn that are written without waiting for its end. */
@@ -61,16 +61,15 @@ export class Outbox {
     const socket = this.#socket
     // What has to wait behind other bytes is copied, so that a stalled peer holds no slab of packets for it.
     const copy = socket.writableLength > 0
-    if (packets.length === 1) {
-      socket.write(copy ? Buffer.from(first) : first)
-    } else {
-      socket.cork()
-      for (const data of packets) socket.write(copy ? Buffer.from(data) : data)
-      socket.uncork()
-    }
+    let giveBack: (() => void) | undefined
+    const last = packets.pop() ?? first
+    if (packets.length > 0) socket.cork()
+    for (const data of packets) socket.write(copy ? Buffer.from(data) : data)
+    socket.write(copy ? Buffer.from(last) : last, () => giveBack?.())
+    if (packets.length > 0) socket.uncork()
     const unsent = socket.writableLength
     // Zero means that the kernel has it all; a write that completes later counts until then.
-    releasePackets(copy || unsent === 0)
+    giveBack = releasePackets(copy || unsent === 0)
     if (unsent <= CONGESTED_BYTES) return
     if (unsent > this.#limits.mostUnsent()) this.#limits.onTooMuch()
     else if (unsent > STOP_READING_BYTES) socket.pause()

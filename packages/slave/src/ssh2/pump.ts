@@ -7,6 +7,7 @@ import { Backlog } from './backlog.ts'
 import type { Channel, ChannelEnd, ClosedBy } from './channel.ts'
 import { Gathered } from './gathered.ts'
 import { BULK_BYTES, isShared, readShared } from './patches/shared-reads.ts'
+import { giveSlabBack, takeSlab } from './slabs.ts'
 import type { VisitEnd } from './ssh-server.ts'
 
 /** Bytes a socket may hold unsent before what follows waits in a backlog, and the peer's window with it. */
@@ -24,6 +25,8 @@ class SocketEnd implements ChannelEnd {
   #resolve: (end: VisitEnd) => void
   /** Read from the socket, no room in the channel yet. */
   #unsent: Buffer | undefined
+  /** What `#unsent` lies in, if it is ours. */
+  #unsentSlab: Buffer | undefined
   /** From the channel, no room in the socket yet. */
   #backlog: Backlog | undefined
   #gathered: Gathered | undefined
@@ -92,6 +95,7 @@ class SocketEnd implements ChannelEnd {
       this.#toChannel += sent
       this.#unsent = sent < data.length ? data.subarray(sent) : undefined
       if (this.#unsent !== undefined) return
+      this.#freeSlab()
       this.#socket.resume()
     }
     if (this.#socketEnded) this.#passEof()
@@ -99,6 +103,7 @@ class SocketEnd implements ChannelEnd {
 
   onClosed(by: ClosedBy): void {
     this.#unsent = undefined
+    this.#freeSlab()
     const socket = this.#socket
     if (by !== 'peer') {
       this.#because(by === 'us' ? 'destroyed' : 'channel-closed')
@@ -133,6 +138,7 @@ class SocketEnd implements ChannelEnd {
     if (this.#unsent !== undefined) {
       // Node's stream, which does not know that it is not used any more, may have begun to read although it is paused.
       this.#unsent = Buffer.concat([this.#unsent, data])
+      this.#freeSlab()
       this.#socket.pause()
       return
     }
@@ -140,8 +146,21 @@ class SocketEnd implements ChannelEnd {
     this.#toChannel += sent
     if (sent === data.length) return
     const unsent = data.subarray(sent)
-    this.#unsent = isShared(unsent) ? Buffer.from(unsent) : unsent
+    this.#unsent = isShared(unsent) ? this.#keep(unsent) : unsent
     this.#socket.pause()
+  }
+
+  /** The next read overwrites it; a slab has room for what one read brings. */
+  #keep(data: Buffer): Buffer {
+    const slab = takeSlab()
+    slab.set(data)
+    this.#unsentSlab = slab
+    return slab.subarray(0, data.length)
+  }
+
+  #freeSlab(): void {
+    if (this.#unsentSlab !== undefined) giveSlabBack(this.#unsentSlab)
+    this.#unsentSlab = undefined
   }
 
   #onSocketEnd(): void {

@@ -1,6 +1,6 @@
 // Where outgoing packets live. ssh2 allocates 32 KiB per packet and fetches fresh random padding for each; here packets
 // of one turn are carved from one slab, padding comes from a pool, and the slab is used again as soon as the kernel took
-// every byte of it. Only for the ciphers of the native addon that authenticate by themselves: they encrypt in place.
+// every byte of it: at once, or later from a few that are kept. Only for the ciphers of the native addon that authenticate by themselves: they encrypt in place.
 import { randomFillSync } from 'node:crypto'
 
 import { library } from '../library.ts'
@@ -10,11 +10,14 @@ const SLAB_BYTES = 256 * 1024
 const RANDOM_BYTES = 16 * 1024
 const TAG_BYTES = 16
 const MIN_PADDING = 4
+/** Slabs that came back and wait for use. */
+const KEPT_SLABS = 16
 
 const random = Buffer.allocUnsafeSlow(RANDOM_BYTES)
 let randomAt = RANDOM_BYTES
 let slab = Buffer.allocUnsafeSlow(SLAB_BYTES)
 let slabAt = 0
+const kept: (typeof slab)[] = []
 /** Transports that have not handed their packets to the kernel yet. */
 let holders = 0
 
@@ -23,15 +26,26 @@ export function holdPackets(): void {
   holders += 1
 }
 
-/** It has written them; `taken` says that the kernel has all of them, else the slab is theirs for good. */
-export function releasePackets(taken: boolean): void {
+/**
+ * It has written them; `taken` says that the kernel has all of them, else the slab stays with the socket. Answers what to
+ * call when the socket is done with it; undefined where others have packets in it too, and only the collector knows.
+ */
+export function releasePackets(taken: boolean): (() => void) | undefined {
   holders -= 1
-  if (!taken) newSlab()
-  else if (holders === 0) slabAt = 0
+  if (taken) {
+    if (holders === 0) slabAt = 0
+    return undefined
+  }
+  const given = slab
+  newSlab()
+  if (holders > 0) return undefined
+  return () => {
+    if (kept.length < KEPT_SLABS) kept.push(given)
+  }
 }
 
 function newSlab(): void {
-  if (slabAt > 0) slab = Buffer.allocUnsafeSlow(SLAB_BYTES)
+  if (slabAt > 0) slab = kept.pop() ?? Buffer.allocUnsafeSlow(SLAB_BYTES)
   slabAt = 0
 }
 

@@ -4,10 +4,12 @@
 // are not as known, nothing is done and the caller keeps to 'data'.
 import type { Socket } from 'node:net'
 
+import { SLAB_BYTES } from '../slabs.ts'
+
 /** A read of so much says that more will follow; for less the change is not worth its cost. */
 export const BULK_BYTES = 16 * 1024
 
-const shared = Buffer.allocUnsafeSlow(256 * 1024)
+const shared = Buffer.allocUnsafeSlow(SLAB_BYTES)
 
 interface Names {
   buffer: symbol
