@@ -6,15 +6,12 @@ import { spawn } from 'node:child_process'
 // computing, and here it is computing that all wait for.
 const rows = [['unit'], ['format:check', 'types', 'lint']]
 const args = { types: ['--', '--singleThreaded'] }
-const env = { ...process.env, GOMAXPROCS: '1' }
 
 function run(step) {
   return new Promise((resolve) => {
     const began = performance.now()
-    const child = spawn('npm', ['run', '--silent', step, ...(args[step] ?? [])], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env,
-    })
+    const command = ['GOMAXPROCS=1', 'npm', 'run', '--silent', step, ...(args[step] ?? [])]
+    const child = spawn('env', command, { stdio: ['ignore', 'pipe', 'pipe'] })
     const said = []
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => said.push(chunk))
     child.on('error', (error) => said.push(Buffer.from(`${error.message}\n`)))

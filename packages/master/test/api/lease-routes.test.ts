@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 
 import { keyLine } from '../key-lines.ts'
 import { startParts } from '../master-parts.ts'
@@ -6,12 +6,20 @@ import { startParts } from '../master-parts.ts'
 type Parts = Awaited<ReturnType<typeof startParts>>
 
 let parts: Parts
-beforeEach(async () => {
-  parts = await startParts()
-})
-afterEach(async () => {
-  await parts.close()
-})
+/** Each test of the group has a master of its own. */
+function ownMaster(): void {
+  beforeEach(async () => {
+    parts = await startParts()
+  })
+  afterEach(() => parts.close())
+}
+/** All tests of the group have the same, because they look that nothing happened. */
+function oneMaster(): void {
+  beforeAll(async () => {
+    parts = await startParts()
+  })
+  afterAll(() => parts.close())
+}
 
 const MAC = '00:13:48:02:6A:FE'
 const MINUTE = 60_000
@@ -25,6 +33,8 @@ const nothingHappened = async (): Promise<void> => {
 }
 
 describe('POST /leases', () => {
+  ownMaster()
+
   test('K001 K032 K033 K101: answers everything that the device needs, once, and never to be stored on the way', async () => {
     const { status, body, headers } = await issue({ macaddress: MAC, timeout: 30 * MINUTE })
     expect(status).toBe(201)
@@ -67,31 +77,6 @@ describe('POST /leases', () => {
       status: 404,
       body: { code: 'UNKNOWN_DEVICE' },
     })
-  })
-
-  test.each([
-    [{ timeout: MINUTE }, 'INVALID_REQUEST'],
-    [{ macaddress: MAC }, 'INVALID_BODY'],
-    [{ macaddress: MAC, device: 'pump', timeout: MINUTE }, 'INVALID_REQUEST'],
-    [{ macaddress: 'a_b', timeout: MINUTE }, 'INVALID_MAC'],
-    [{ macaddress: '../x', timeout: MINUTE }, 'INVALID_MAC'],
-    [{ macaddress: '00 13 48 02 6a fe', timeout: MINUTE }, 'INVALID_MAC'],
-    [{ macaddress: '001348', timeout: MINUTE }, 'INVALID_MAC'],
-    [{ macaddress: MAC, timeout: 0 }, 'INVALID_TIMEOUT'],
-    [{ macaddress: MAC, timeout: -1 }, 'INVALID_TIMEOUT'],
-    [{ macaddress: MAC, timeout: 1.5 }, 'INVALID_BODY'],
-    [{ macaddress: MAC, timeout: '100abc' }, 'INVALID_TIMEOUT'],
-    [{ macaddress: MAC, timeout: 'no-time' }, 'INVALID_TIMEOUT'],
-    [{ macaddress: MAC, timeout: '' }, 'INVALID_TIMEOUT'],
-    [{ macaddress: MAC, timeout: null }, 'INVALID_BODY'],
-    [{ macaddress: MAC, timeout: '1e5' }, 'INVALID_TIMEOUT'],
-    [{ macaddress: MAC, timeout: MINUTE, publicKey: 'ssh-dss AAAA' }, 'INVALID_KEY'],
-    [{ macaddress: MAC, timeout: MINUTE, publicKey: keyLine(1), type: 'rsa' }, 'INVALID_BODY'],
-    [{ macaddress: MAC, timeout: MINUTE, port: 0 }, 'INVALID_BODY'],
-    [{ macaddress: MAC, timeout: MINUTE, color: 'red' }, 'INVALID_BODY'],
-  ])('K012 K017 K021: %o is refused before any work: %s', async (body, code) => {
-    expect(await issue(body)).toMatchObject({ status: 400, body: { code, error: expect.any(String) } })
-    await nothingHappened()
   })
 
   test('K022: the longest time is configured; over it 400, and the limit is told', async () => {
@@ -188,6 +173,8 @@ test('K035: behind a trusted proxy it counts how the asker came to it', async ()
 })
 
 describe('/leases/:id', () => {
+  ownMaster()
+
   test('is listed a page at a time, extended from now on, revoked once', async () => {
     const ids: string[] = []
     for (let n = 0; n < 5; n++)
@@ -214,22 +201,53 @@ describe('/leases/:id', () => {
   })
 })
 
+describe('POST /leases refuses', () => {
+  oneMaster()
+
+  test.each([
+    [{ timeout: MINUTE }, 'INVALID_REQUEST'],
+    [{ macaddress: MAC }, 'INVALID_BODY'],
+    [{ macaddress: MAC, device: 'pump', timeout: MINUTE }, 'INVALID_REQUEST'],
+    [{ macaddress: 'a_b', timeout: MINUTE }, 'INVALID_MAC'],
+    [{ macaddress: '../x', timeout: MINUTE }, 'INVALID_MAC'],
+    [{ macaddress: '00 13 48 02 6a fe', timeout: MINUTE }, 'INVALID_MAC'],
+    [{ macaddress: '001348', timeout: MINUTE }, 'INVALID_MAC'],
+    [{ macaddress: MAC, timeout: 0 }, 'INVALID_TIMEOUT'],
+    [{ macaddress: MAC, timeout: -1 }, 'INVALID_TIMEOUT'],
+    [{ macaddress: MAC, timeout: 1.5 }, 'INVALID_BODY'],
+    [{ macaddress: MAC, timeout: '100abc' }, 'INVALID_TIMEOUT'],
+    [{ macaddress: MAC, timeout: 'no-time' }, 'INVALID_TIMEOUT'],
+    [{ macaddress: MAC, timeout: '' }, 'INVALID_TIMEOUT'],
+    [{ macaddress: MAC, timeout: null }, 'INVALID_BODY'],
+    [{ macaddress: MAC, timeout: '1e5' }, 'INVALID_TIMEOUT'],
+    [{ macaddress: MAC, timeout: MINUTE, publicKey: 'ssh-dss AAAA' }, 'INVALID_KEY'],
+    [{ macaddress: MAC, timeout: MINUTE, publicKey: keyLine(1), type: 'rsa' }, 'INVALID_BODY'],
+    [{ macaddress: MAC, timeout: MINUTE, port: 0 }, 'INVALID_BODY'],
+    [{ macaddress: MAC, timeout: MINUTE, color: 'red' }, 'INVALID_BODY'],
+  ])('K012 K017 K021: %o is refused before any work: %s', async (body, code) => {
+    expect(await issue(body)).toMatchObject({ status: 400, body: { code, error: expect.any(String) } })
+    await nothingHappened()
+  })
+})
+
+const call = (
+  method: 'GET' | 'POST',
+  url: string,
+  payload?: string,
+  type = 'application/x-www-form-urlencoded',
+) =>
+  parts.api.inject({
+    method,
+    url,
+    headers: {
+      authorization: `Bearer ${parts.admin}`,
+      ...(payload === undefined ? {} : { 'content-type': type }),
+    },
+    ...(payload === undefined ? {} : { payload }),
+  })
+
 describe('/api/sshKeyGen', () => {
-  const call = (
-    method: 'GET' | 'POST',
-    url: string,
-    payload?: string,
-    type = 'application/x-www-form-urlencoded',
-  ) =>
-    parts.api.inject({
-      method,
-      url,
-      headers: {
-        authorization: `Bearer ${parts.admin}`,
-        ...(payload === undefined ? {} : { 'content-type': type }),
-      },
-      ...(payload === undefined ? {} : { payload }),
-    })
+  ownMaster()
 
   test.each([
     ['GET', '/api/sshKeyGen?macaddress=00:13:48:02:6A:FE&timeout=1800000', undefined],
@@ -248,29 +266,6 @@ describe('/api/sshKeyGen', () => {
     expect(body.port).toBe(20_000)
     const [lease] = (await parts.call('GET', '/leases')).body.leases
     expect(lease).toMatchObject({ device: '001348026afe', remainingMs: 1_800_000 })
-  })
-
-  test.each([
-    ['K013', '', 'macaddress is a required parameter for this action'],
-    ['K014', 'timeout=1000', 'macaddress is a required parameter for this action'],
-    ['K015', 'macaddress=001348026afe', 'timeout is a required parameter for this action'],
-    ['K016', 'macaddress=001348026afe&timeout=no-time', 'The timeout provided is not valid.'],
-    ['K016', 'macaddress=001348026afe&timeout=0', 'The timeout provided is not valid.'],
-    ['K016', 'macaddress=001348026afe&timeout=-1', 'The timeout provided is not valid.'],
-    ['K017', 'macaddress=001348026afe&timeout=100abc', 'The timeout provided is not valid.'],
-    ['K018', 'macaddress=&timeout=1000', 'macaddress is a required parameter for this action'],
-    ['K018', 'macaddress=001348026afe&timeout=', 'timeout is a required parameter for this action'],
-    ['K021', 'macaddress=a_b&timeout=1000', 'The macaddress provided is not valid.'],
-    ['K022', 'macaddress=001348026afe&timeout=86400001', 'The timeout provided is not valid.'],
-  ])('%s: "%s" is 400, with the words that clients know', async (_row, words, error) => {
-    for (const response of [
-      await call('GET', `/api/sshKeyGen?${words}`),
-      await call('POST', '/api/sshKeyGen', words),
-    ]) {
-      expect(response.statusCode).toBe(400)
-      expect(response.json()).toMatchObject({ error })
-    }
-    await nothingHappened()
   })
 
   test('K018 K019: null is missing too, and what the action does not know is passed over', async () => {
@@ -295,6 +290,33 @@ describe('/api/sshKeyGen', () => {
       503,
       'There is no port available for the reverse ssh connection.',
     ])
+  })
+})
+
+describe('/api/sshKeyGen refuses', () => {
+  oneMaster()
+
+  test.each([
+    ['K013', '', 'macaddress is a required parameter for this action'],
+    ['K014', 'timeout=1000', 'macaddress is a required parameter for this action'],
+    ['K015', 'macaddress=001348026afe', 'timeout is a required parameter for this action'],
+    ['K016', 'macaddress=001348026afe&timeout=no-time', 'The timeout provided is not valid.'],
+    ['K016', 'macaddress=001348026afe&timeout=0', 'The timeout provided is not valid.'],
+    ['K016', 'macaddress=001348026afe&timeout=-1', 'The timeout provided is not valid.'],
+    ['K017', 'macaddress=001348026afe&timeout=100abc', 'The timeout provided is not valid.'],
+    ['K018', 'macaddress=&timeout=1000', 'macaddress is a required parameter for this action'],
+    ['K018', 'macaddress=001348026afe&timeout=', 'timeout is a required parameter for this action'],
+    ['K021', 'macaddress=a_b&timeout=1000', 'The macaddress provided is not valid.'],
+    ['K022', 'macaddress=001348026afe&timeout=86400001', 'The timeout provided is not valid.'],
+  ])('%s: "%s" is 400, with the words that clients know', async (_row, words, error) => {
+    for (const response of [
+      await call('GET', `/api/sshKeyGen?${words}`),
+      await call('POST', '/api/sshKeyGen', words),
+    ]) {
+      expect(response.statusCode).toBe(400)
+      expect(response.json()).toMatchObject({ error })
+    }
+    await nothingHappened()
   })
 })
 

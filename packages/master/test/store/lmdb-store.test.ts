@@ -2,38 +2,20 @@ import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 
-import { buildSync } from 'esbuild'
 import { open } from 'lmdb'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 
 import { openLmdbStore } from '../../src/store/lmdb-store.ts'
 import { SCHEMA } from '../../src/store/schema.ts'
 import { temporaryFolder } from '../master-parts.ts'
+import { buildChild } from './build-child.ts'
 import { describeStore } from './store-suite.ts'
 
 describeStore('the embedded store', async () => {
   const folder = temporaryFolder()
   return { open: () => openLmdbStore(folder.path), destroy: async () => folder.remove() }
 })
-
-const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
-
-/** One plain file, so that each of the processes to be killed starts at once. Beside the packages, where lmdb is found. */
-function buildWriter(): string {
-  const outfile = join(here('../../../../node_modules/.cache'), `write-loop-${process.pid}.mjs`)
-  buildSync({
-    entryPoints: [here('write-loop.ts')],
-    outfile,
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    packages: 'external',
-    alias: { '@sshoal/shared': here('../../../shared/src/index.ts') },
-  })
-  return outfile
-}
 
 /** `acknowledged` grows while it writes. */
 function startWriter(script: string, dataDir: string, from: number) {
@@ -47,7 +29,7 @@ describe('the folder of the embedded store', () => {
   let folder: ReturnType<typeof temporaryFolder>
   let writer: string
   beforeAll(() => {
-    writer = buildWriter()
+    writer = buildChild('write-loop')
   })
   afterAll(() => rmSync(writer, { force: true }))
   beforeEach(() => {

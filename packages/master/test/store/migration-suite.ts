@@ -1,9 +1,8 @@
 // What a migration promises, whatever the engine: the same tests run over the embedded store and over Redis.
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, readFileSync, statSync } from 'node:fs'
+import { chmodSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 
@@ -11,6 +10,7 @@ import { readExport } from '../../src/store/export-file.ts'
 import type { Schema } from '../../src/store/schema.ts'
 import { exportStore, importStore } from '../../src/store/store-export.ts'
 import type { Store } from '../../src/store/store.ts'
+import { buildChild } from './build-child.ts'
 import { newSchema, OLD } from './migration-steps.ts'
 
 export interface MigrationPlace {
@@ -26,7 +26,6 @@ export interface MigrationPlace {
 }
 
 const COUNT = 60
-const script = fileURLToPath(new URL('migrate-and-stop.ts', import.meta.url))
 const ref = (n: number) => ({ kind: 'device', project: 'default', id: `d${String(n).padStart(3, '0')}` })
 
 async function fill(place: MigrationPlace): Promise<string[]> {
@@ -132,8 +131,10 @@ export function describeMigration(name: string, make: () => Promise<MigrationPla
 
     it('is whole after its process was killed in the middle of it', async () => {
       const before = await fill(place)
+      const script = buildChild('migrate-and-stop')
+      onTestFinished(() => rmSync(script))
       for (let round = 0; round < 2; round++) {
-        const child = fork(script, place.args, { execArgv: ['--import', 'tsx'], silent: true })
+        const child = fork(script, place.args, { execArgv: [], silent: true })
         onTestFinished(() => void child.kill('SIGKILL'))
         const [message] = (await once(child, 'message')) as [string]
         expect(message).toBe('in the middle')
