@@ -1,15 +1,20 @@
 // Where the device is makes no difference: it moves, slaves die, people share it, and a stalled visit stalls itself alone.
 
-import { writeFileSync } from 'node:fs'
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 
 import { beforeAll, describe, expect, test } from 'vitest'
 
+import { connectSsh, hostKeyPublic, type SshClient } from '../../packages/slave/src/ssh2/index.ts'
 import { startGateWorld, type GateWorld, type HeldDevice, type Person } from '../kit/gate.ts'
 import {
   callApi,
   eventually,
   makeFolder,
+  makeKey,
   openVisit,
   run,
   startEcho,
@@ -72,6 +77,20 @@ async function metric(n: number, name: string): Promise<number> {
   const { body } = await callApi<string>({ url: of(world.all.slaves, n).statusUrl }, 'GET', '/metrics')
   const lines = body.split('\n').filter((line) => line.startsWith(name) && !line.startsWith('#'))
   return lines.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0)
+}
+
+/** As another slave logs in at a relay. */
+async function openRelay(options: { port: number; privateKey: string; hostKey: Buffer }): Promise<SshClient> {
+  const socket = connect(options.port, '127.0.0.1')
+  await once(socket, 'connect')
+  const { privateKey, hostKey } = options
+  return new Promise((resolve, reject) => {
+    const facts = { privateKey, username: 's1', hostKeys: [hostKey], software: 'captured' }
+    const client = connectSsh(socket, facts, {
+      onReady: () => resolve(client),
+      onClose: (error) => reject(new Error(error?.message ?? 'closed')),
+    })
+  })
 }
 
 describe('whichever slave the device is on', () => {
@@ -157,6 +176,47 @@ describe('one device, many people', () => {
 })
 
 describe('the relay', () => {
+  test('a slave that asks for what it made up gets none of it: the carrier asks the master itself', async () => {
+    const [from, to] = [of(world.all.slaves, 0), of(world.all.slaves, 1)]
+    await world.device('guarded', 1, { forwards: [onEcho()] })
+    await world.grant('bob', { target: 'guarded', forwards: ['22'] })
+    const hostKey = (folder: string): string => readFileSync(join(folder, 'host-key'), 'utf8')
+    const stranger = await makeKey(world.folder)
+    const client = await openRelay({
+      port: relayPort + 1,
+      privateKey: hostKey(from.folder),
+      hostKey: hostKeyPublic(hostKey(to.folder)).publicKey,
+    })
+    const { id: user } = bob
+    const right = {
+      ...{ project: 'default', user, fingerprint: bob.key.fingerprint, target: 'guarded', port: 22 },
+      ...{ remoteAddress: '198.51.100.4', via: from.id },
+    }
+    const ask = (forged: object, login = 'bob') => {
+      const visit = { id: randomUUID(), login, question: { ...right, ...forged } }
+      return client.openVisit(Buffer.from(JSON.stringify(visit)))
+    }
+    for (const [forged, said] of [
+      [{ fingerprint: ann.key.fingerprint }, 'this key was removed'],
+      [{ fingerprint: stranger.fingerprint }, 'this key was removed'],
+      [{ user: ann.id }, 'this key was removed'],
+      [{ user: randomUUID() }, 'this key was removed'],
+      [{ user: ann.id, fingerprint: ann.key.fingerprint }, 'there is no target guarded'],
+      [{ project: 'other' }, 'this key was removed'],
+      [{ port: 80 }, 'there is no target guarded with port 80'],
+      [{ target: 'web.guarded' }, 'there is no target web.guarded'],
+      [{ target: 'nobody' }, 'there is no target nobody'],
+      [{ via: undefined }, 'this is no visit'],
+    ] as const)
+      await expect(ask(forged), JSON.stringify(forged)).rejects.toThrow(said)
+    const channel = await ask({}, 'somebody else')
+    channel.destroy()
+    client.disconnect('done')
+    const { entries } = await world.ok<{ entries: object[] }>('GET', '/audit?type=visit&target=guarded')
+    expect(entries.length).toBeLessThanOrEqual(1)
+    for (const entry of entries) expect(entry).toMatchObject({ userId: user, slave: to.id, via: from.id })
+  })
+
   test('lets in neither people nor devices, only host keys that the master lists', async () => {
     const held = await world.device('curious', 0)
     const settings = ['BatchMode=yes', 'IdentitiesOnly=yes', 'IdentityAgent=none', 'StrictHostKeyChecking=no']

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 
 import { until } from './fixture.ts'
 import { ada, echo, exchange, GateWorld, testKey, visit, type GateSlave } from './gate-fixture.ts'
@@ -119,5 +119,27 @@ describe('a user of the gate', () => {
     expect(await exchange(await visit(next, 'pi'), 'next')).toBe('next')
     await world.ended(s1)
     expect(world.reports(s1)).toHaveLength(2)
+  })
+
+  test('a device that has as many visits as it may refuses more, until one ends', async () => {
+    const few = await world.slave('few', { maxVisits: ['2'] })
+    await world.device(few, 'busy')
+    const { client } = await world.user(few)
+    const open = [await visit(client, 'busy'), await visit(client, 'busy')]
+    await expect(visit(client, 'busy')).rejects.toThrow('busy has too many visits now')
+    await exchange(open[0]!, 'bye')
+    await vi.waitFor(async () => expect(await exchange(await visit(client, 'busy'), 'in')).toBe('in'))
+  })
+
+  test('a user who has as many visits as they may opens no more; nobody else is concerned', async () => {
+    const few = await world.slave('few', { maxUserVisits: ['1'] })
+    await world.device(few, 'busy')
+    const { client, key } = await world.user(few)
+    const open = await visit(client, 'busy')
+    await expect(visit(client, 'busy')).rejects.toThrow('at most 1 visits per connection')
+    const again = await world.connect(few, key)
+    expect(await exchange(await visit(again, 'busy'), 'another')).toBe('another')
+    await exchange(open, 'bye')
+    await vi.waitFor(async () => expect(await exchange(await visit(client, 'busy'), 'in')).toBe('in'))
   })
 })

@@ -15,18 +15,20 @@ const offer: KeyOffer = {
 }
 
 let known: boolean | 'outage'
+let hasRoom: boolean
 let fake: FakeSsh
 let connection: RelayConnection
 beforeEach(() => {
   vi.useFakeTimers()
   known = true
+  hasRoom = true
   fake = fakeSsh()
   const parts = {
     settings: { loginGraceTime: 30_000 },
     metrics: new SlaveMetrics(),
     waiting: { leave: () => {} },
     penalties: { loggedIn: () => {}, offend: () => {} },
-    sockets: { take: () => true, give: () => {} },
+    sockets: { take: () => hasRoom, give: () => {} },
     keepalive: { watch: () => () => {} },
     link: {
       send: () => {},
@@ -60,6 +62,12 @@ const visit = Buffer.from(
     },
   }),
 )
+
+test('a relay for which this slave has no socket left is told so, and ended', () => {
+  hasRoom = false
+  connection.onReady(offer)
+  expect(fake.told).toEqual([expect.stringContaining('no socket left for relays')])
+})
 
 describe('a relay connection whose key the master does not know any more', () => {
   test('opens nothing new at once, and is cut when that lasts', async () => {
