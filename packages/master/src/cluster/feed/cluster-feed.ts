@@ -92,11 +92,14 @@ export interface ClusterFeed {
   /** Sent in order, batched by the tick; never throws. While the feed is away it is dropped: `holdings` make up for it. */
   publish(change: FeedChange): void
   /**
-   * Chooses the least busy of `candidates()` (ordered by id) and reserves a place on it, atomically over all masters. Those who
-   * ask with the same `wish` in one tick share one look at the candidates.
+   * Chooses the least busy of `candidates(n)` (the n that come first by what we know, ordered by id) and reserves a place on it,
+   * atomically over all masters. Those who ask with the same `wish` together share one look at the candidates.
    * Undefined: the feed cannot say now; choose by what you know.
    */
-  reserve(wish: string, candidates: (count: number) => readonly SlotCandidate[]): Promise<string | undefined> | undefined
+  reserve(
+    wish: string,
+    candidates: (count: number) => readonly SlotCandidate[],
+  ): Promise<string | undefined> | undefined
   /** Asks a slave that is linked to another master. Rejects with LINK_LOST or LINK_DEADLINE. */
   request<T extends SlaveRequest>(
     master: string,

@@ -141,7 +141,7 @@ return { t[1], t[2], infos, missing, others, silent }
  */
 export const RESERVE = redisScript(`${COMMON}
 if now > tonumber(ARGV[2]) then return {} end
-local chosen, held, number, i = {}, {}, 0, 5
+local chosen, held, words, i = {}, {}, {}, 5
 while i <= #ARGV do
   local wanted, count = tonumber(ARGV[i]), tonumber(ARGV[i+1])
   i = i + 2
@@ -155,23 +155,29 @@ while i <= #ARGV do
     shares[c] = (tunnels[c] + held[id]) / capacity[c]
   end
   for n = 1, wanted do
-    local best, share, few
-    for c = 1, count do
+    local best, share, few = 1, shares[1], counts[1]
+    for c = 2, count do
       local mine = shares[c]
-      if not best or mine < share or (mine == share and counts[c] < few) then best, share, few = c, mine, counts[c] end
+      if mine < share or (mine == share and counts[c] < few) then best, share, few = c, mine, counts[c] end
     end
     local id = ids[best]
-    held[id] = held[id] + 1
-    counts[best] = held[id]
-    shares[best] = (tunnels[best] + held[id]) / capacity[best]
-    number = number + 1
+    held[id] = few + 1
+    counts[best] = few + 1
+    shares[best] = (tunnels[best] + few + 1) / capacity[best]
     chosen[#chosen + 1] = id
-    redis.call('ZREMRANGEBYSCORE', P .. 'slots:' .. id, '-inf', now)
-    redis.call('ZADD', P .. 'slots:' .. id, now + tonumber(ARGV[3]), ARGV[4] .. number)
-    redis.call('PEXPIRE', P .. 'slots:' .. id, tonumber(ARGV[3]))
+    local mine = words[id] or {}
+    words[id] = mine
+    mine[#mine + 1] = now + tonumber(ARGV[3])
+    mine[#mine + 1] = ARGV[4] .. #chosen
   end
 end
-tell(ARGV[1], { cjson.encode({ type = 'slots', slaves = chosen }) })
+for id, mine in pairs(words) do
+  local key = P .. 'slots:' .. id
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
+  redis.call('ZADD', key, unpack(mine))
+  redis.call('PEXPIRE', key, ARGV[3])
+end
+if #chosen > 0 then tell(ARGV[1], { cjson.encode({ type = 'slots', slaves = chosen }) }) end
 return chosen
 `)
 
