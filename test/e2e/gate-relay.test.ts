@@ -189,8 +189,13 @@ describe('the relay', () => {
     })
     const { id: user } = bob
     const right = {
-      ...{ project: 'default', user, fingerprint: bob.key.fingerprint, target: 'guarded', port: 22 },
-      ...{ remoteAddress: '198.51.100.4', via: from.id },
+      project: 'default',
+      user,
+      fingerprint: bob.key.fingerprint,
+      target: 'guarded',
+      port: 22,
+      remoteAddress: '198.51.100.4',
+      via: from.id,
     }
     const ask = (forged: object, login = 'bob') => {
       const visit = { id: randomUUID(), login, question: { ...right, ...forged } }

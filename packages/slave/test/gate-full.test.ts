@@ -36,7 +36,11 @@ test('no connection to another slave is made, and the person is told why', async
     log: silentLog(),
   })
   const question = {
-    ...{ project: 'default', user: 'u-1', fingerprint: 'SHA256:x', target: 'pi', port: 22 },
+    project: 'default',
+    user: 'u-1',
+    fingerprint: 'SHA256:x',
+    target: 'pi',
+    port: 22,
     remoteAddress: '198.51.100.4',
   }
   const visit = new GateVisit({ question, login: 'ada', whyGone: () => undefined })
