@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import net from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 
-import { message, string } from '@sshoal/shared/ssh-wire'
+import { message, string, WireReader } from '@sshoal/shared/ssh-wire'
 import ssh2 from 'ssh2'
 import type { Client, ConnectConfig } from 'ssh2'
 
@@ -15,6 +15,7 @@ import type {
   SshConnectionHandlers,
   SshEndError,
   SshServerOptions,
+  VisitEnd,
 } from '../../src/ssh2/index.ts'
 
 export const hostKey = generateHostKey('ed25519')
@@ -214,4 +215,44 @@ export async function socketPair(): Promise<[Socket, Socket]> {
   listener.close()
   for (const socket of [near, far]) socket.on('error', () => {})
   return [near, far]
+}
+
+export const FORWARD = { bindAddress: '', bindPort: 4000 }
+export const ORIGIN = { address: '127.0.0.1', port: 1 }
+
+/** A visit to the first who connected. */
+export async function openVisit(
+  fixture: Fixture,
+): Promise<{ visitor: Socket; end: Promise<VisitEnd>; near: Socket }> {
+  const [visitor, near] = await socketPair()
+  const channel = await fixture.visitors[0]!.connection.openForwarded(FORWARD, ORIGIN)
+  return { visitor, end: channel.pump(near), near }
+}
+
+/** A device made of raw packets: opens every visit with the window it is given and echoes nothing by itself. */
+export async function startRawDevice(
+  fixture: Fixture,
+  window: number,
+  onPacket: (client: Client, payload: Buffer) => void,
+): Promise<Client> {
+  const client = await fixture.connect()
+  tap(client, (payload) => {
+    const fields = new WireReader(payload, 1)
+    if (payload[0] === 90) {
+      fields.text()
+      const id = fields.uint32()
+      sendRaw(client, message(91, id, id, window, 32768))
+    } else {
+      onPacket(client, payload)
+    }
+    return true
+  })
+  return client
+}
+
+/** What is in use, after what is not was collected where it can be. */
+export function memory(): number {
+  ;(globalThis as { gc?: () => void }).gc?.()
+  const { heapUsed, external } = process.memoryUsage()
+  return heapUsed + external
 }
