@@ -124,7 +124,7 @@ test('master and slaves on machines of their own: devices are sent to the slaves
   await typed(server, makeToken ?? '')
   copyFileSync(join(server.folder, 'slave-token'), join(rack.folder, 'slave-token'))
   const workers = rack.startTyping(slaves ?? '')
-  const view = async () => JSON.parse(await typed(server, 'npx sshoal cluster --json')) as ClusterView
+  const view = async () => JSON.parse(await typed(server, 'bin/sshoal cluster --json')) as ClusterView
   const { slaves: listed } = await eventually(
     async () => {
       const seen = await view()
@@ -141,7 +141,7 @@ test('master and slaves on machines of their own: devices are sent to the slaves
   await typed(server, (addDevice ?? '').replace(KEY, key))
   const tunnel = device.startTyping(openTunnel ?? '')
   await tunnel.waitForOutput(/Allocated port \d+ for remote forward to localhost:80/)
-  const { tunnels } = JSON.parse(await typed(server, 'npx sshoal tunnels --json')) as {
+  const { tunnels } = JSON.parse(await typed(server, 'bin/sshoal tunnels --json')) as {
     tunnels: TunnelView[]
   }
   const [address = ''] = tunnels.flatMap(({ forwards }) => forwards.map(({ address }) => address))

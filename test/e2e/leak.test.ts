@@ -61,7 +61,7 @@ async function repeat(count: number, atOnce: number, act: () => Promise<void>): 
   await Promise.all(Array.from({ length: atOnce }, worker))
 }
 
-test('T086: 10,000 visits and 1,000 reconnects leave nothing behind', { timeout: 120_000 }, async () => {
+test('T086: 10,000 visits and 1,000 reconnects leave nothing behind', { timeout: 300_000 }, async () => {
   const preload = join(makeFolder(), 'heap.cjs')
   writeFileSync(preload, ON_SIGNAL)
   const cluster = await startCluster({ env: { NODE_OPTIONS: `--require ${preload}` } })

@@ -237,6 +237,11 @@ test('the master of before, played to a slave of today, hears of every device, a
   await barn.exited
   expect(barn.output).toContain('a newer connection of barn from 127.0.0.1 took over')
   await hear('contested', { device: 'barn' })
+  // Its program has ended, but the slave may yet have to see that.
+  await eventually(async () => {
+    const page = await (await fetch(`${slave.statusUrl}/metrics`)).text()
+    expect(page).toContain('sshoal_connections{state="authenticated"} 1\n')
+  })
   expect(await ask('invalidate', { fingerprints: [barnKey.fingerprint] })).toEqual({ cut: 1 })
   await newer.exited
   expect(newer.output).toContain('this key is no longer accepted')
