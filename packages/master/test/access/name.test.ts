@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { isName, isUuid, readAsked, readHost, readName } from '../../src/access/name.ts'
 import { deviceNames, makeDeviceTarget } from '../../src/access/target.ts'
 import { loginOf, readEmail, readLogin } from '../../src/access/user.ts'
+import { anyCharacter } from '../any-character.ts'
 
 const HOSTILE = [
   'a\nHost *',
@@ -33,7 +34,7 @@ describe('a name', () => {
 
   test('G038: whatever is taken stands alone in a line, a shell and a pattern', () => {
     fc.assert(
-      fc.property(fc.string({ unit: 'binary', maxLength: 70 }), (text) => {
+      fc.property(fc.string({ unit: anyCharacter, maxLength: 70 }), (text) => {
         try {
           expect(readName(text, 'pool')).toMatch(/^[a-z0-9][a-z0-9-]{0,62}$/)
         } catch (error) {
@@ -52,7 +53,7 @@ describe('a name', () => {
 describe('the names of a device’s target', () => {
   test('whatever the device is called, each is a name, and the same again; the id itself comes first where it is one', () => {
     fc.assert(
-      fc.property(fc.string({ unit: 'binary', minLength: 1, maxLength: 128 }), (device) => {
+      fc.property(fc.string({ unit: anyCharacter, minLength: 1, maxLength: 128 }), (device) => {
         const names = [...deviceNames('default', device)]
         expect(names.every(isName)).toBe(true)
         expect(names).toEqual([...deviceNames('default', device)])
