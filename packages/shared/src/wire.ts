@@ -15,7 +15,9 @@ import { Turns } from './turns.ts'
 const turns = new Turns(8)
 /** Often enough that a loss is noticed within SILENT_AFTER_MS, not a ping later. */
 const CHECK_EVERY_MS = 1_000
-const FLUSH_BYTES = 512 * 1024
+const FLUSH_BYTES = 64 * 1024
+/** With so much to work off a link is read no further: the rest waits where it is, not in our memory five hundred times. */
+const PAUSE_BYTES = 64 * 1024
 /** A snapshot of 18,000 tunnels with all the details they may have is 80 MB. */
 const MAX_QUEUED_BYTES = 32 * MAX_FRAME_BYTES
 
@@ -92,6 +94,7 @@ export class Wire<Out extends Speech, In extends Speech> {
   #flushing = false
   #incoming: Buffer[] = []
   #incomingBytes = 0
+  #paused = false
   #working = false
   #lastHeardAt = performance.now()
   #pingedAt = performance.now()
@@ -108,6 +111,7 @@ export class Wire<Out extends Speech, In extends Speech> {
     this.#socket = options.socket
     this.#socket.on('error', (error) => options.log.debug({ err: error }, 'link error'))
     this.#socket.on('message', (data, isBinary) => this.#receive(data as Buffer, isBinary))
+    this.#socket.on('open', () => this.#heard())
     this.#socket.on('ping', () => this.#heard())
     this.#socket.on('pong', () => this.#heard())
     this.#socket.on('close', (code, reason) => {
@@ -174,6 +178,8 @@ export class Wire<Out extends Speech, In extends Speech> {
     this.#flush()
     this.#closing = true
     this.#incoming = []
+    // The other side's good-bye is behind what it sent.
+    if (this.#paused) this.#resume()
     // RFC 6455 §5.5: a control frame carries at most 125 bytes, two of them the code.
     this.#socket.close(
       code,
@@ -220,6 +226,9 @@ export class Wire<Out extends Speech, In extends Speech> {
   }
 
   #checkLiveness(): void {
+    // Nobody has answered yet, which is the dial's matter; or we do not listen.
+    if (this.#socket.readyState === WebSocket.CONNECTING) return
+    if (this.#paused) this.#heard()
     if (this.#silent()) {
       // A process that was stopped for a while must read what waits in its socket before it judges the other side.
       setImmediate(() => {
@@ -239,6 +248,10 @@ export class Wire<Out extends Speech, In extends Speech> {
     this.#incoming.push(data)
     this.#incomingBytes += data.length
     if (this.#incomingBytes > MAX_QUEUED_BYTES) return this.close(CLOSE.BAD_FRAME, 'too much at once')
+    if (this.#incomingBytes > PAUSE_BYTES && !this.#paused) {
+      this.#paused = true
+      this.#socket.pause()
+    }
     if (this.#working) return
     this.#working = true
     // Not at once: what else is in this read, a ping above all, comes first.
@@ -254,8 +267,14 @@ export class Wire<Out extends Speech, In extends Speech> {
       if (this.#incoming.length > 0) return true
     }
     this.#working = false
+    if (this.#paused) this.#resume()
     if (this.#gone) this.#end(this.#gone.code, this.#gone.reason)
     return false
+  }
+
+  #resume(): void {
+    this.#paused = false
+    this.#socket.resume()
   }
 
   #readFrame(data: Buffer): void {

@@ -325,6 +325,26 @@ describe('liveness', () => {
     await until(() => read === 30)
   })
 
+  test('with much to work off a link is read no further, and goes on when that is done', async () => {
+    let read = 0
+    let paused = false
+    const { near, far } = await link({
+      notices: {
+        note: () => {
+          read++
+          paused ||= far.socket.isPaused
+          busy(2)
+        },
+      },
+    })
+    const text = 'x'.repeat(20_000)
+    for (let frame = 0; frame < 40; frame++) near.socket.send(JSON.stringify([['note', { text }]]))
+    await until(() => read === 40)
+    expect(paused).toBe(true)
+    await until(() => !far.socket.isPaused)
+    await expect(near.wire.alive(5_000)).resolves.toBe(true)
+  })
+
   test('a peer that does not answer a ping in time is not alive', async () => {
     const { near, far } = await link()
     far.socket.pause()
@@ -341,6 +361,18 @@ describe('liveness', () => {
     vi.advanceTimersByTime(1_002)
     expect(end.ends).toMatchObject([{ code: CLOSE.SILENT }])
     expect(socket.pings).toBe(3)
+  })
+
+  test('a dial that nobody has answered yet is not silent, and the time counts from the answer', () => {
+    const { socket, end } = silentLink(WebSocket.CONNECTING)
+    vi.advanceTimersByTime(2 * SILENT_AFTER_MS)
+    expect(end.ends).toEqual([])
+    socket.readyState = WebSocket.OPEN
+    socket.emit('open')
+    vi.advanceTimersByTime(SILENT_AFTER_MS - 2_000)
+    expect(end.ends).toEqual([])
+    vi.advanceTimersByTime(2_002)
+    expect(end.ends).toMatchObject([{ code: CLOSE.SILENT }])
   })
 
   test('anything that is heard keeps the link', () => {
@@ -426,8 +458,9 @@ class SilentSocket extends EventEmitter {
   terminate(): void {}
 }
 
-function silentLink(): { socket: SilentSocket; end: LinkEnd } {
+function silentLink(readyState: number = WebSocket.OPEN): { socket: SilentSocket; end: LinkEnd } {
   vi.useFakeTimers()
   const socket = new SilentSocket()
+  socket.readyState = readyState
   return { socket, end: wireOver(socket as unknown as WebSocket) }
 }
