@@ -1,6 +1,6 @@
 // How N slaves share one machine: consecutive ports, parts of the forward range, numbered ids. Plain arithmetic; a plan
 // that does not work out is refused before anything is started.
-import { formatHostPort, SshoalError, type HostPort, type PortRange } from '@sshoal/shared'
+import { formatHostPort, isLoopback, SshoalError, type HostPort, type PortRange } from '@sshoal/shared'
 
 export interface SharedSettings {
   id: string | undefined
@@ -48,6 +48,20 @@ export function planWorkers(count: number, settings: SharedSettings, hostName: s
     }
     return flags
   })
+}
+
+/**
+ * What to say where workers serve a master elsewhere and nobody said where their relays are: slaves of other machines cannot
+ * hand visits over to them. Undefined: nothing.
+ */
+export function relayAdvice(
+  count: number,
+  { relayListen }: Pick<SharedSettings, 'relayListen'>,
+  masters: readonly string[],
+): string | undefined {
+  const isAlone = masters.every((url) => isLoopback(new URL(url).hostname.replace(/^\[(.*)\]$/, '$1')))
+  if (count === 1 || relayListen || isAlone) return undefined
+  return 'workers hand visits of users over to each other alone; with --relay-listen HOST:PORT, an address of this machine, slaves of other machines reach their devices too'
 }
 
 /** Consecutive parts of the range, the first ones a port longer where it does not divide. Throws INVALID_CONFIG. */

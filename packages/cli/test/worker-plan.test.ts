@@ -2,7 +2,7 @@ import { assert, integer, property } from 'fast-check'
 import { describe, expect, test } from 'vitest'
 
 import { workerEnvironment } from '../src/worker-environment.ts'
-import { divideRange, planWorkers } from '../src/worker-plan.ts'
+import { divideRange, planWorkers, relayAdvice } from '../src/worker-plan.ts'
 import { fakeOptions } from './command.ts'
 
 const settings = {
@@ -63,6 +63,16 @@ describe('the plan of the workers', () => {
         statusListen: '127.0.0.1:9101',
       },
     ])
+  })
+
+  test('workers of a master elsewhere are told what lets slaves of other machines reach them', () => {
+    const [away, here] = [['https://sshoal.example.com'], ['http://127.0.0.1:8080', 'http://[::1]:8080']]
+    const told = { relayListen: { host: '10.0.0.5', port: 2_300 } }
+    expect(relayAdvice(2, settings, away)).toContain('--relay-listen HOST:PORT')
+    expect(relayAdvice(2, settings, [...here, ...away])).toContain('--relay-listen')
+    expect(relayAdvice(1, settings, away)).toBeUndefined()
+    expect(relayAdvice(2, settings, here)).toBeUndefined()
+    expect(relayAdvice(2, told, away)).toBeUndefined()
   })
 
   test('workers relay to each other on ports of their own, or where they are told to', () => {

@@ -4,7 +4,7 @@ import { loadConfig, option, type ConfigSources, type Options } from '@sshoal/sh
 import type { Roles } from '../roles.ts'
 import { startSlaveWorkers } from '../slave-workers.ts'
 import { verb, type Call, type Group } from '../verb.ts'
-import type { SharedSettings } from '../worker-plan.ts'
+import { relayAdvice, type SharedSettings } from '../worker-plan.ts'
 import { slaveDrain } from './slave-drain.ts'
 
 export const workerOptions = {
@@ -31,10 +31,13 @@ export function slave(roles: Roles): Group {
 
   async function runWorkers({ values, context, sources }: Call<typeof options>): Promise<number> {
     const log = await context.createLog(String(values.logLevel))
+    const shared = values as unknown as SharedSettings
+    const advice = relayAdvice(values.workers, shared, values.master as string[])
+    if (advice !== undefined) log.warn({ workers: values.workers }, advice)
     const supervisor = await startSlaveWorkers({
       count: values.workers,
       options,
-      values: values as unknown as SharedSettings,
+      values: shared,
       sources,
       common: {},
       program: context.program,

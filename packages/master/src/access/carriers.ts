@@ -1,5 +1,5 @@
 // Which slave carries a visit, and how the others reach its relay.
-import type { Carrier, Hello } from '@sshoal/shared'
+import { isLoopback, type Carrier, type Hello } from '@sshoal/shared'
 
 import type { HostTarget } from './target.ts'
 
@@ -33,11 +33,11 @@ export interface GateSlaves {
   all(): Iterable<GateSlave>
 }
 
-/** For a device: the slave that holds its tunnel. Undefined: it takes no visits from others. */
-export function carrierOf(slave: GateSlave, asking: string): Carrier | undefined {
+/** For a device: the slave that holds its tunnel. Undefined: it takes no visits from who asks. */
+export function carrierOf(slave: GateSlave, slaves: GateSlaves, asking: string): Carrier | undefined {
   if (slave.id === asking) return { slave: slave.id }
   const { relay, hostKeys } = slave.hello
-  if (!relay) return undefined
+  if (!relay || !isReached(slave, slaves.get(asking))) return undefined
   return {
     slave: slave.id,
     relay: {
@@ -55,11 +55,28 @@ export function carrierFor(target: HostTarget, slaves: GateSlaves, asking: strin
   const own = slaves.get(asking)
   if (own && mayDial(own)) return { slave: own.id }
   const others = [...slaves.all()].filter(
-    (slave) => slave.state === 'ready' && mayDial(slave) && slave.hello.relay !== undefined,
+    (slave) =>
+      slave.state === 'ready' && mayDial(slave) && slave.hello.relay !== undefined && isReached(slave, own),
   )
   // The same one for the same target, so that one connection between the two slaves serves all its visits.
   const chosen = others.sort((a, b) => (a.id < b.id ? -1 : 1))[spread(target.id, others.length)]
-  return chosen && carrierOf(chosen, asking)
+  return chosen && carrierOf(chosen, slaves, asking)
+}
+
+/** A relay on loopback, as workers have it who were told of none, is one for their own machine. */
+function isReached({ hello, seenAddress }: GateSlave, asking: GateSlave | undefined): boolean {
+  if (hello.relay?.host === undefined || !isLoopback(hello.relay.host)) return true
+  if (!asking) return false
+  const seen = [seenAddress, asking.seenAddress]
+  if (seen.every(isLoopback)) return true
+  // Bridges have the same address on many machines: what a master sees must fit, too.
+  const shares = hello.addresses.some((address) => asking.hello.addresses.includes(address))
+  const isSeenAlike =
+    seenAddress === asking.seenAddress ||
+    seen.some(isLoopback) ||
+    hello.addresses.includes(asking.seenAddress) ||
+    asking.hello.addresses.includes(seenAddress)
+  return shares && isSeenAlike
 }
 
 function spread(text: string, size: number): number {

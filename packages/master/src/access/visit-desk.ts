@@ -140,13 +140,13 @@ export class VisitDesk implements GateDesk {
     const tunnel = traits.tunnelOf(target)
     if (!tunnel) return this.#offline(target)
     const holder = slaves.get(tunnel.slave)
-    const carrier = holder && carrierOf(holder, asking)
+    const carrier = holder && carrierOf(holder, slaves, asking)
     const to = { kind: 'device', project: target.project, device: target.device } as const
     return carrier
       ? { to, carrier }
       : refused(
           'NO_CARRIER',
-          `${target.name} is on a slave that takes no visits from others (--relay-listen)`,
+          `${target.name} is on a slave that takes no visits from this one (--relay-listen)`,
         )
   }
 

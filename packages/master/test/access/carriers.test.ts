@@ -19,13 +19,13 @@ const host = (region?: string): HostTarget =>
 
 describe('the slave that carries a visit', () => {
   test('of a device is the one that holds its tunnel: itself, or by its relay', () => {
-    expect(carrierOf(gateSlave('a'), 'a')).toEqual({ slave: 'a' })
-    expect(carrierOf(gateSlave('a'), 'b')?.relay).toMatchObject({ host: '192.0.2.7', port: 7_000 })
+    expect(carrierOf(gateSlave('a'), slaves(), 'a')).toEqual({ slave: 'a' })
+    expect(carrierOf(gateSlave('a'), slaves(), 'b')?.relay).toMatchObject({ host: '192.0.2.7', port: 7_000 })
     const slave = gateSlave('a')
     const named = { ...slave, hello: { ...slave.hello, relay: { host: 'relay.a', port: 1 } } }
-    expect(carrierOf(named, 'b')?.relay).toMatchObject({ host: 'relay.a', port: 1 })
+    expect(carrierOf(named, slaves(), 'b')?.relay).toMatchObject({ host: 'relay.a', port: 1 })
     const { relay: _, ...without } = slave.hello
-    expect(carrierOf({ ...slave, hello: without }, 'b')).toBeUndefined()
+    expect(carrierOf({ ...slave, hello: without }, slaves(), 'b')).toBeUndefined()
   })
 
   test('of a host is who asks where it dials in that region, else one that does', () => {
@@ -43,5 +43,29 @@ describe('the slave that carries a visit', () => {
     expect(['b', 'd']).toContain(chosen?.slave)
     expect(carrierFor(host('eu'), all, chosen?.slave ?? '')).toEqual({ slave: chosen?.slave })
     expect(carrierFor(host('eu'), slaves(dialler('a', 'eu', { state: 'stale' })), 'x')).toBeUndefined()
+  })
+
+  test('by a relay on loopback is for slaves of the same machine alone', () => {
+    const on = (id: string, seenAddress: string, addresses: string[], relayHost?: string) => {
+      const slave = gateSlave(id, { seenAddress, region: 'eu' })
+      const relay = { port: 1, ...(relayHost === undefined ? {} : { host: relayHost }) }
+      return { ...slave, hello: { ...slave.hello, dials: id === 'a', addresses, relay } }
+    }
+    const bridge = '172.17.0.1'
+    const holder = on('a', '10.0.0.5', ['10.0.0.5', bridge], '127.0.0.1')
+    const neighbour = on('b', '10.0.0.5', ['10.0.0.5', bridge])
+    const local = on('c', '127.0.0.1', ['10.0.0.5', bridge])
+    const elsewhere = on('d', '10.0.0.6', ['10.0.0.6', bridge])
+    const behindNat = on('e', '10.0.0.5', ['192.168.1.9'])
+    const all = slaves(holder, neighbour, local, elsewhere, behindNat)
+    for (const [id, reached] of Object.entries({ b: true, c: true, d: false, e: false })) {
+      expect(carrierOf(holder, all, id) !== undefined, id).toBe(reached)
+      expect(carrierFor(host('eu'), all, id) !== undefined, id).toBe(reached)
+    }
+    // A machine without a network, as in a first run.
+    const [one, two] = [on('1', '127.0.0.1', [], '127.0.0.1'), on('2', '127.0.0.1', [])]
+    expect(carrierOf(one, slaves(one, two), '2')).toMatchObject({ slave: '1', relay: { host: '127.0.0.1' } })
+    const open = on('f', '10.0.0.7', [], '10.0.0.7')
+    expect(carrierOf(open, all, 'd')).toMatchObject({ relay: { host: '10.0.0.7' } })
   })
 })
