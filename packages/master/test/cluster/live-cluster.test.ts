@@ -301,10 +301,13 @@ class ModelSlave {
   mail: (() => void)[] = []
   record: SlaveRecord | undefined
   link = 0
+  /** Looks at the view after every message, also where a step brings several. */
+  readonly look: () => void
 
-  constructor(id: string, test: TestCluster) {
+  constructor(id: string, test: TestCluster, look: () => void) {
     this.id = id
     this.test = test
+    this.look = look
   }
 
   get linkId(): string {
@@ -364,6 +367,7 @@ class ModelSlave {
 
   read(): void {
     this.mail.shift()?.()
+    this.look()
   }
 
   readAll(): void {
@@ -430,9 +434,10 @@ test('invariants 1 and 8: at most one tunnel per holder, its epoch only rises, a
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
       const test = makeCluster()
       const { cluster } = test
-      const slaves = IDS.map((id) => new ModelSlave(id, test))
-      for (const each of slaves) each.connect()
       const epochs = new Map<string, number>()
+      const look = () => check(test, epochs)
+      const slaves = IDS.map((id) => new ModelSlave(id, test, look))
+      for (const each of slaves) each.connect()
       for (const one of steps) {
         const target = 'slave' in one ? slaves[one.slave]! : slaves[0]!
         if (one.do === 'up') target.up(one.device, one.epoch)
@@ -442,7 +447,7 @@ test('invariants 1 and 8: at most one tunnel per holder, its epoch only rises, a
         else if (one.do === 'connect') target.connect()
         else if (one.do === 'grace') vi.advanceTimersByTime(3_000)
         else target.disconnect(one.do === 'bye')
-        check(test, epochs)
+        look()
       }
       // At rest: every link stands, everything was read, every loser was cut.
       for (let round = 0; round < 3; round++) for (const each of slaves) each.connect()
