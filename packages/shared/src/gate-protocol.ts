@@ -92,6 +92,8 @@ export const ReachAnswer = Type.Object({
     { maxItems: 1_000 },
   ),
   total: Count,
+  /** There may be more: it would have taken too long to look at everything. */
+  incomplete: Type.Optional(Type.Boolean()),
 })
 export type ReachAnswer = Static<typeof ReachAnswer>
 

@@ -43,6 +43,11 @@ describe('what `ssh GATE` says to a user', () => {
     expect(reachText({ ...facts, reach: undefined })).toContain('cannot be said right now')
   })
 
+  test('that there may be more than could be looked at', () => {
+    const reach = { total: 4_500, targets: [{ name: 'pi', online: true }], incomplete: true }
+    expect(reachText({ ...facts, reach })).toContain('You may reach 4500 targets or more:\n')
+  })
+
   test('nothing that steers a terminal, whoever chose the names', () => {
     const evil = '\u001B[2J\u009B31m\u202E\r\nx'
     const text = reachText({

@@ -1,7 +1,7 @@
 // Puts the rooms of people, pools, targets, gates and grants together.
 import type { Log, Place } from '@sshoal/shared'
 
-import type { Cluster, TunnelView } from '../cluster/cluster.ts'
+import type { Cluster } from '../cluster/cluster.ts'
 import type { AskHook } from '../hook/ask-hook.ts'
 import type { Device } from '../registry/device.ts'
 import type { Registry } from '../registry/registry.ts'
@@ -32,9 +32,7 @@ import { withUsers } from './with-users.ts'
 export interface AccessDeps {
   store: Store
   registry: Registry
-  cluster: Pick<Cluster, 'invalidate'> & {
-    tunnelOf(holder: { project: string; device: string }): TunnelView | undefined
-  }
+  cluster: Pick<Cluster, 'invalidate' | 'tunnels' | 'tunnelOf'>
   slaves: GateSlaves
   /** Where this master and the others listen. */
   masters(): Iterable<Place>
@@ -73,6 +71,7 @@ export function makeAccess(deps: AccessDeps) {
   const traits = new TargetTraits({
     registry,
     tunnelOf: (holder) => cluster.tunnelOf(holder),
+    online: (project, limit) => cluster.tunnels({ project, limit }).tunnels.map(({ device }) => device),
     regionOf: (slave) => slaves.get(slave)?.region,
   })
   const projects = new Projects(rooms)

@@ -1,8 +1,9 @@
 // What may a user reach? Hand-made grants and pools are read one by one; only a pool with a selector makes it go through the
-// targets of the project, one user at a time, so that many who ask at once do not stop the master.
+// targets of the project, in stretches and for all who ask at once (census.ts), so that they do not stop the master.
 import type { ReachAnswer, ReachQuestion } from '@sshoal/shared'
 
-import { OneAtATime } from '../leases/one-at-a-time.ts'
+import { Censuses, type Counted } from './census.ts'
+import { DeviceTargets } from './device-targets.ts'
 import type { Directory } from './directory.ts'
 import { GATE, type Gate } from './gate.ts'
 import { bestGrant, isLive, type Grant } from './grant.ts'
@@ -11,13 +12,20 @@ import type { Pool } from './pool.ts'
 import type { Projects } from './projects.ts'
 import { fits } from './selector.ts'
 import type { Presence, TargetTraits } from './target-traits.ts'
-import { TARGET, targetRef, type Target } from './target.ts'
+import { targetRef, type Target } from './target.ts'
 import { userRef, type User } from './user.ts'
 
 export interface Reachable {
   target: Target
   /** All that cover it; the first is the one whose account counts. */
   grants: Grant[]
+}
+
+export interface Reached {
+  /** By name. */
+  all: Reachable[]
+  /** False: the time was over before everything had been looked at. */
+  complete: boolean
 }
 
 export interface ReachDeps {
@@ -35,10 +43,11 @@ const MAX_MS = 3_000
 
 export class Reach {
   readonly #deps: ReachDeps
-  readonly #scans = new OneAtATime()
+  readonly #censuses: Censuses
 
   constructor(deps: ReachDeps) {
     this.#deps = deps
+    this.#censuses = new Censuses(deps.directory, deps.traits)
   }
 
   /** As the user sees it by a slave of this region. */
@@ -46,7 +55,7 @@ export class Reach {
     const { directory, traits, projects } = this.#deps
     if (await projects.isClosed(project)) return { targets: [], total: 0 }
     const gates = (await directory.all<Gate>(GATE, project)).map(({ value }) => value)
-    const all = await this.all(project, user, MAX_MS)
+    const { all, complete } = await this.all(project, user, MAX_MS)
     const served = all.filter(({ target }) => isServed(target, gatesOf(target, gates), region))
     // Who is online is in memory; when the others were seen is in the store, and asked only for those that are shown.
     const ordered = served
@@ -61,17 +70,17 @@ export class Reach {
         shownTarget(target, grant, online ? { online, seenAt: undefined } : await traits.presence(target)),
       ),
     )
-    return { targets, total: served.length }
+    return { targets, total: served.length, ...(complete ? {} : { incomplete: true }) }
   }
 
-  /** By name. What takes longer than `maxMs` is cut off. */
-  async all(project: string, userId: string, maxMs = Infinity): Promise<Reachable[]> {
+  /** What takes longer than `maxMs` is cut off. */
+  async all(project: string, userId: string, maxMs = Infinity): Promise<Reached> {
     const { directory, now } = this.#deps
     const [user, records] = await Promise.all([
       directory.store.get<User>(userRef(project, userId)),
       directory.grantsOf(project, userId),
     ])
-    if (!user) return []
+    if (!user) return { all: [], complete: true }
     const grants = records.map(({ value }) => value).filter((grant) => isLive(grant, now()))
     const found = new Map<string, Target>()
     const pools: Pool[] = []
@@ -89,15 +98,16 @@ export class Reach {
     }
     const selecting = pools.filter(({ selector }) => selector !== undefined)
     const selected = new Map<string, Set<string>>()
-    if (selecting.length > 0)
-      await this.#scans.take('selectors', () => this.#select(project, selecting, found, selected, maxMs))
-    return [...found.values()]
+    const complete =
+      selecting.length === 0 || (await this.#select(project, selecting, found, selected, maxMs))
+    const all = [...found.values()]
       .sort((a, b) => (a.name < b.name ? -1 : 1))
       .map((target) => {
         const ids = new Set([...target.pools, ...(selected.get(target.name) ?? [])])
         return { target, grants: best(grants.filter((grant) => isOn(grant, target.id, ids))) }
       })
       .filter(({ grants }) => grants.length > 0)
+    return { all, complete }
   }
 
   async #addMembers(pool: Pool, found: Map<string, Target>): Promise<void> {
@@ -120,21 +130,30 @@ export class Reach {
     found: Map<string, Target>,
     selected: Map<string, Set<string>>,
     maxMs: number,
-  ): Promise<void> {
-    const { directory, traits } = this.#deps
-    const end = performance.now() + maxMs
-    for await (const records of directory.pages<Target>(TARGET, project)) {
-      const looked = await Promise.all(
-        records.map(async ({ value }) => ({ target: value, is: await traits.of(value) })),
-      )
-      for (const { target, is } of looked) {
-        const ids = pools.filter(({ selector }) => selector && fits(selector, is)).map(({ id }) => id)
-        if (ids.length === 0) continue
-        found.set(target.name, target)
-        selected.set(target.name, new Set(ids))
-      }
-      if (performance.now() > end) return
+  ): Promise<boolean> {
+    const selectors = pools.flatMap(({ selector }) => selector ?? [])
+    const { all, complete } = await this.#censuses.of(project, selectors, maxMs)
+    // Whoever is there is asked for most, and must not be missing because of those who are not.
+    const online = complete ? [] : await this.#online(project)
+    for (const { target, is } of [...all, ...online]) {
+      const ids = pools.filter(({ selector }) => selector && fits(selector, is)).map(({ id }) => id)
+      if (ids.length === 0) continue
+      found.set(target.name, target)
+      selected.set(target.name, new Set(ids))
     }
+    return complete
+  }
+
+  async #online(project: string): Promise<Counted[]> {
+    const { directory, traits } = this.#deps
+    const devices = new DeviceTargets(directory.store)
+    const found = await Promise.all(
+      traits.online(project, MAX_SHOWN).map(async (device) => {
+        const target = (await devices.of(project, device))?.target
+        return target ? [{ target, is: await traits.of(target) }] : []
+      }),
+    )
+    return found.flat()
   }
 }
 

@@ -41,7 +41,7 @@ export class SshConfigDesk {
   ): Promise<SshConfigAnswer> {
     const { directory, reach } = this.#deps
     const { project, login } = user
-    const all = await reach.all(project, user.id)
+    const { all } = await reach.all(project, user.id)
     if (all.length > MAX_TARGETS)
       throw new SshoalError(
         'TOO_MANY_TARGETS',

@@ -22,7 +22,10 @@ export function reachText({ slave, user, fingerprint, gate, reach }: ReachFacts)
   ]
   if (!reach) return [...lines, 'What you may reach cannot be said right now; try again later.'].join('\n')
   if (reach.total === 0) return [...lines, 'There is no target that you may reach.'].join('\n')
-  lines.push(`You may reach ${reach.total} ${reach.total === 1 ? 'target' : 'targets'}:`)
+  const count = reach.incomplete
+    ? `${reach.total} targets or more`
+    : `${reach.total} ${reach.total === 1 ? 'target' : 'targets'}`
+  lines.push(`You may reach ${count}:`)
   const names = reach.targets.map(({ name }) => cleanText(name, 255))
   const width = Math.max(...names.map((name) => name.length))
   for (const [index, { online, seenAt }] of reach.targets.entries()) {
