@@ -113,7 +113,10 @@ export class RedisFeed implements ClusterFeed {
     this.#wake()
   }
 
-  reserve(wish: string, candidates: (count: number) => readonly SlotCandidate[]): Promise<string | undefined> | undefined {
+  reserve(
+    wish: string,
+    candidates: (count: number) => readonly SlotCandidate[],
+  ): Promise<string | undefined> | undefined {
     return this.#away || this.#closed ? undefined : this.#desk.ask(wish, candidates)
   }
 
