@@ -85,12 +85,14 @@ function namesOf(list) {
 /** The licence of every package that has code in the bundle, as the package itself tells it. */
 export async function notices(root, inputs) {
   const folders = new Set(inputs.flatMap((file) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file) ?? []))
-  const texts = [...folders].toSorted().map(async (folder) => {
-    const place = new URL(`${folder}/`, root)
-    const { name, version, license } = JSON.parse(await readFile(new URL('package.json', place), 'utf8'))
-    const file = (await readdir(place)).find((entry) => /^licen[cs]e/i.test(entry))
-    const text = file === undefined ? '' : await readFile(new URL(file, place), 'utf8')
-    return `${name} ${version} (${license})\n\n${text.trim()}\n`
-  })
+  const texts = [...folders]
+    .toSorted((a, b) => a.localeCompare(b))
+    .map(async (folder) => {
+      const place = new URL(`${folder}/`, root)
+      const { name, version, license } = JSON.parse(await readFile(new URL('package.json', place), 'utf8'))
+      const file = (await readdir(place)).find((entry) => /^licen[cs]e/i.test(entry))
+      const text = file === undefined ? '' : await readFile(new URL(file, place), 'utf8')
+      return `${name} ${version} (${license})\n\n${text.trim()}\n`
+    })
   return (await Promise.all(texts)).join(`\n${'-'.repeat(80)}\n\n`)
 }

@@ -92,8 +92,5 @@ async function mayConnect(request: FastifyRequest, connectToken: string, deps: A
 /** Past the serializer of the schema: the body is a text already. */
 function send(reply: FastifyReply, { status, head, body }: ConnectAnswer): FastifyReply {
   for (let n = 0; n + 1 < head.length; n += 2) reply.header(head[n] ?? '', head[n + 1])
-  return reply
-    .code(status)
-    .serializer(String)
-    .send(body as never)
+  return reply.code(status).serializer(String).send(body)
 }

@@ -94,6 +94,8 @@ export class RedisConnection {
   readonly #began = new Set<() => void>()
   readonly #ended = new Set<() => void>()
   #lastError: string | undefined
+  /** Kept beside the last error: a server that has said no cuts the connection too, and that is heard after it. */
+  #refusal: string | undefined
   #complained = false
   #closing = false
 
@@ -116,6 +118,7 @@ export class RedisConnection {
       for (const listener of this.#began) listener()
       if (this.#complained) log.info({ redis: this.where }, 'Redis answers again')
       this.#complained = false
+      this.#refusal = undefined
     })
   }
 
@@ -124,8 +127,8 @@ export class RedisConnection {
     const end = performance.now() + patience
     while (this.#client.status !== 'ready') {
       const error = this.#lastError
-      if (error !== undefined && REFUSED.test(error))
-        throw new SshoalError('STORE_REFUSED', `${this.where} cannot be used: ${error}`)
+      if (this.#refusal !== undefined)
+        throw new SshoalError('STORE_REFUSED', `${this.where} cannot be used: ${this.#refusal}`)
       if (performance.now() > end)
         throw new SshoalError(
           'STORE_UNAVAILABLE',
@@ -192,6 +195,7 @@ export class RedisConnection {
 
   #failed(error: Error): void {
     this.#lastError = plain(error)
+    if (REFUSED.test(this.#lastError)) this.#refusal = this.#lastError
     if (this.#complained || this.#closing) return
     this.#complained = true
     this.#log.warn({ redis: this.where, reason: this.#lastError }, 'Redis cannot be reached; trying again')

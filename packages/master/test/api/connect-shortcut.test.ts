@@ -37,7 +37,7 @@ async function ask(server: Server, bytes: string): Promise<string> {
 async function asked(bytes: string): Promise<{ shortcut: string; route: string; slots: unknown[][] }> {
   const { cluster } = parts
   cluster.slots = []
-  const shortcut = await ask(parts.api.server as Server, bytes)
+  const shortcut = await ask(parts.api.server, bytes)
   const first = cluster.slots
   cluster.slots = []
   return { shortcut, route: await ask(route, bytes), slots: [first, cluster.slots] }
@@ -216,7 +216,7 @@ test('says the new facts of a slave at once', async () => {
     ['two', 2],
   ] as const) {
     parts.cluster.slotAnswer = { ...SLOT, host: name, port }
-    const answer = await ask(parts.api.server as Server, 'GET /connect?format=text HTTP/1.0\r\n\r\n')
+    const answer = await ask(parts.api.server, 'GET /connect?format=text HTTP/1.0\r\n\r\n')
     expect(answer).toContain(`${name} ${port}\n${name} ssh-ed25519 AAAAC3Nza\n`)
   }
 })
@@ -236,7 +236,7 @@ test('shares the limit of a source with the route, and counts alike', async () =
 test('believes a trusted proxy and asks for the connect token, as the route does', async () => {
   await start({ trustProxy: ['127.0.0.1'], connectRate: 1, connectBurst: 1 })
   const from = (source: string) => `GET /connect HTTP/1.0\r\nx-forwarded-for: ${source}\r\n\r\n`
-  const status = async (bytes: string) => (await ask(parts.api.server as Server, bytes)).slice(9, 12)
+  const status = async (bytes: string) => (await ask(parts.api.server, bytes)).slice(9, 12)
   expect(await status(from('203.0.113.5'))).toBe('200')
   expect(await status(from('203.0.113.5'))).toBe('429')
   expect(await status(from('203.0.113.6'))).toBe('200')
