@@ -25,8 +25,9 @@ export function sshoal(name = 'sshoal', program = programs.sshoal): Contender {
 
 async function startSshoal(program: string, options: ContenderOptions): Promise<Running> {
   const { folder, keys, sshPort, threads = 1, slaveFlags = [] } = options
-  const masterPort = sshPort + 1_000
-  const statusPort = sshPort + 1_100
+  // Below the forwards, and none that `fetch` refuses to call (5060 is one).
+  const masterPort = sshPort + 3_000
+  const statusPort = sshPort + 4_000
   const data = join(folder, `master-${sshPort}`)
   const log = join(folder, 'sshoal.log')
   const master = start(

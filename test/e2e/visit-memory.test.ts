@@ -40,7 +40,7 @@ describe('a visit', () => {
     expect(memory() - before).toBeLessThan(32 * 1024 * 1024)
   })
 
-  it('leaves nothing behind: 10,000 of them', async () => {
+  it('leaves nothing behind: 8,000 of them', async () => {
     await startRawDevice(fixture, 1_000_000, (client, payload) => {
       if (payload[0] === 96 || payload[0] === 97) {
         sendRaw(client, message(payload[0], payload.readUInt32BE(1)))
@@ -51,7 +51,7 @@ describe('a visit', () => {
       ['data', 'drain', 'close', 'error', 'end'].map((name) => connection.socket.listenerCount(name))
     const before = counts()
     let start = 0
-    for (let i = 0; i < 10_000; i++) {
+    for (let i = 0; i < 13_000; i++) {
       const channel = await connection.openForwarded(FORWARD, ORIGIN)
       if (i % 20 === 0) {
         const [visitor, near] = await socketPair()
@@ -61,7 +61,8 @@ describe('a visit', () => {
       } else {
         channel.destroy()
       }
-      if (i === 2000) start = memory()
+      // By then the engine has compiled what it will, and its pools are full.
+      if (i === 5_000) start = memory()
     }
     expect(counts()).toEqual(before)
     expect(memory() - start).toBeLessThan(8 * 1024 * 1024)

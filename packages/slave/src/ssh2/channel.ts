@@ -8,11 +8,10 @@ import { message, WireReader } from '@sshoal/shared/ssh-wire'
 import { Backlog } from './backlog.ts'
 import { Message } from './message.ts'
 import { joinChannel, joinSocket } from './pump.ts'
+import { ReceiveWindow } from './receive-window.ts'
 import type { SshChannel, VisitEnd } from './ssh-server.ts'
 import type { Transport } from './transport.ts'
 
-/** What the peer may send ahead; also the most that one stalled visit can hold in memory. */
-export const WINDOW_BYTES = 2 * 1024 * 1024
 export const PACKET_BYTES = 32 * 1024
 const WHY_REQUEST = 'why@sshoal'
 const MOST_WHY_CHARACTERS = 1_000
@@ -50,8 +49,7 @@ export class Channel implements SshChannel {
   #end: ChannelEnd | undefined
   #early: Backlog | undefined
   #sendWindow: number
-  #receiveWindow = WINDOW_BYTES
-  #consumed = 0
+  readonly #receiveWindow = new ReceiveWindow()
   #sentEof = false
   #sentClose = false
   #gotEof = false
@@ -146,11 +144,9 @@ export class Channel implements SshChannel {
 
   /** Bytes that left our memory: gives the peer its window back, half a window at a time. */
   consumed(length: number): void {
-    this.#consumed += length
-    if (this.#consumed < WINDOW_BYTES / 2 || this.#gotEof || this.closed) return
-    this.#owner.transport.send(message(Message.CHANNEL_WINDOW_ADJUST, this.#remoteId, this.#consumed))
-    this.#receiveWindow += this.#consumed
-    this.#consumed = 0
+    if (this.#gotEof || this.closed) return
+    const back = this.#receiveWindow.consumed(length)
+    if (back > 0) this.#owner.transport.send(message(Message.CHANNEL_WINDOW_ADJUST, this.#remoteId, back))
   }
 
   tellWhy(reason: string): void {
@@ -171,8 +167,7 @@ export class Channel implements SshChannel {
 
   /** False: the peer sent more than its window, which ssh2 would take without end. */
   onData(data: Buffer): boolean {
-    this.#receiveWindow -= data.length
-    if (this.#receiveWindow < 0) return false
+    if (!this.#receiveWindow.take(data.length, this.#owner.transport.lastHeardAt)) return false
     if (this.#gotEof || this.closed || data.length === 0) return true
     if (this.#end !== undefined) this.#end.onData(data)
     else (this.#early ??= new Backlog()).add(data)
@@ -181,8 +176,7 @@ export class Channel implements SshChannel {
 
   /** Extended data has no place to go; its bytes are dropped and given back. */
   onExtendedData(length: number): boolean {
-    this.#receiveWindow -= length
-    if (this.#receiveWindow < 0) return false
+    if (!this.#receiveWindow.take(length, this.#owner.transport.lastHeardAt)) return false
     this.consumed(length)
     return true
   }

@@ -3,9 +3,10 @@ import { WireReader, message } from '@sshoal/shared/ssh-wire'
 // The channels of one connection (RFC 4254 §5): their numbers, how they are opened from either side, refused, and told of
 // their messages. What a channel does with its data is channel.ts; who may open one is the handlers' to say.
 import { ChannelOpenError } from './channel-open-error.ts'
-import { Channel, PACKET_BYTES, WINDOW_BYTES } from './channel.ts'
+import { Channel, PACKET_BYTES } from './channel.ts'
 import type { ChannelOwner } from './channel.ts'
 import { Message, OpenFailure } from './message.ts'
+import { FIRST_WINDOW_BYTES } from './receive-window.ts'
 import { Session } from './session.ts'
 import type { DirectVerdict, SshConnectionHandlers } from './ssh-server.ts'
 import type { Transport } from './transport.ts'
@@ -55,7 +56,9 @@ export class Channels implements ChannelOwner {
       }
       const id = this.#newId()
       this.#opening.set(id, { resolve, reject })
-      this.transport.send(message(Message.CHANNEL_OPEN, type, id, WINDOW_BYTES, PACKET_BYTES, ...payload))
+      this.transport.send(
+        message(Message.CHANNEL_OPEN, type, id, FIRST_WINDOW_BYTES, PACKET_BYTES, ...payload),
+      )
     })
   }
 
@@ -240,7 +243,7 @@ export class Channels implements ChannelOwner {
   #confirm(peer: PeerChannel): Channel {
     const channel = this.#add(this.#newId(), peer)
     this.transport.send(
-      message(Message.CHANNEL_OPEN_CONFIRMATION, peer.id, channel.id, WINDOW_BYTES, PACKET_BYTES),
+      message(Message.CHANNEL_OPEN_CONFIRMATION, peer.id, channel.id, FIRST_WINDOW_BYTES, PACKET_BYTES),
     )
     return channel
   }

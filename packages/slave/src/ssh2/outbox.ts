@@ -3,6 +3,7 @@
 import type { Socket } from 'node:net'
 
 import { holdPackets, releasePackets } from './patches/packet-memory.ts'
+import { BULK_BYTES } from './patches/shared-reads.ts'
 
 /** Unsent bytes from which visits are no longer read: the kernel has its own buffer full by then. */
 const CONGESTED_BYTES = 64 * 1024
@@ -56,6 +57,7 @@ export class Outbox {
     const packets = this.#packets
     const [first] = packets
     if (first === undefined) return
+    const many = this.#bytes >= BULK_BYTES
     this.#packets = []
     this.#bytes = 0
     const socket = this.#socket
@@ -65,7 +67,8 @@ export class Outbox {
     const last = packets.pop() ?? first
     if (packets.length > 0) socket.cork()
     for (const data of packets) socket.write(copy ? Buffer.from(data) : data)
-    socket.write(copy ? Buffer.from(last) : last, () => giveBack?.())
+    // The kernel takes a few bytes at once, and telling of each write costs more than a slab now and then.
+    socket.write(copy ? Buffer.from(last) : last, many ? () => giveBack?.() : undefined)
     if (packets.length > 0) socket.uncork()
     const unsent = socket.writableLength
     // Zero means that the kernel has it all; a write that completes later counts until then.

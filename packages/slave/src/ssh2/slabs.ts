@@ -2,7 +2,7 @@
 // page, and makes V8 collect its whole heap when enough of it has gathered outside.
 export const SLAB_BYTES = 256 * 1024
 /** More of them than that in a burst go to the collector. */
-const KEPT_SLABS = 32
+const KEPT_SLABS = 12
 
 const kept: Buffer[] = []
 

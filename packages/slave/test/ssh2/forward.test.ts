@@ -115,7 +115,7 @@ describe('a channel', () => {
     const fields = new WireReader(open!, 1)
     expect(fields.text()).toBe('forwarded-tcpip')
     const sender = fields.uint32()
-    expect([fields.uint32(), fields.uint32()]).toEqual([2 * 1024 * 1024, 32 * 1024])
+    expect([fields.uint32(), fields.uint32()]).toEqual([512 * 1024, 32 * 1024])
     expect([fields.text(), fields.uint32(), fields.text(), fields.uint32()]).toEqual([
       'LocalHost',
       5000,

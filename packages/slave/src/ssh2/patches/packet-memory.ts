@@ -11,7 +11,7 @@ const RANDOM_BYTES = 16 * 1024
 const TAG_BYTES = 16
 const MIN_PADDING = 4
 /** Slabs that came back and wait for use. */
-const KEPT_SLABS = 16
+const KEPT_SLABS = 8
 
 const random = Buffer.allocUnsafeSlow(RANDOM_BYTES)
 let randomAt = RANDOM_BYTES
