@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 
 import { bars, curves } from './chart.ts'
-import { median, spread, type Figure, type Figures } from './figures.ts'
+import { Figures, median, spread, type Figure } from './figures.ts'
 import { resultsFolder, rootFolder } from './folders.ts'
 import { judge, show } from './goals.ts'
 import type { Machine } from './machine.ts'
@@ -28,11 +28,11 @@ export interface Results {
 
 /** The report's file, seen from the root. */
 export function writeResults(results: Results): string {
-  const { machine, figures } = results
+  const { machine } = results
   const date = new Date().toISOString().slice(0, 10)
   const name = `${date}-${machine.name}`
   mkdirSync(join(resultsFolder, name), { recursive: true })
-  const parts = keepOthers(join(resultsFolder, `${name}.json`), results)
+  const { figures, parts } = withOthers(join(resultsFolder, `${name}.json`), results)
   const goals = judge(figures)
   const json = { date, machine, parts, figures: figures.all(), goals }
   writeFileSync(join(resultsFolder, `${name}.json`), `${JSON.stringify(json, undefined, 2)}\n`)
@@ -43,16 +43,17 @@ export function writeResults(results: Results): string {
   return relative(rootFolder, report)
 }
 
-/** What an earlier run of this day measured and this one did not stays in the report; answers all parts of both. */
-function keepOthers(file: string, { figures, parts }: Results): Part[] {
-  if (!existsSync(file)) return parts
+/** With what an earlier run of this day measured and this one did not: a part can be measured again alone. */
+function withOthers(file: string, { figures, parts }: Results): Pick<Results, 'figures' | 'parts'> {
+  if (!existsSync(file)) return { figures, parts }
   const before = JSON.parse(readFileSync(file, 'utf8')) as { figures: Figure[]; parts?: Part[] }
   const measured = new Set(figures.all().map(({ work, contender }) => `${work}\0${contender}`))
-  for (const { work, contender, metric, unit, values } of before.figures)
-    if (!measured.has(`${work}\0${contender}`))
-      for (const value of values) figures.add(work, contender, metric, unit, value)
+  const kept = before.figures.filter(({ work, contender }) => !measured.has(`${work}\0${contender}`))
+  const all = new Figures()
+  for (const { work, contender, metric, unit, values } of [...kept, ...figures.all()])
+    for (const value of values) all.add(work, contender, metric, unit, value)
   const again = new Set(parts.map(({ name }) => name))
-  return [...(before.parts ?? []).filter(({ name }) => !again.has(name)), ...parts]
+  return { figures: all, parts: [...(before.parts ?? []).filter(({ name }) => !again.has(name)), ...parts] }
 }
 
 function text({ machine, figures, parts }: Results, date: string, name: string, pictures: string[]): string {

@@ -7,6 +7,8 @@ export const FIRST_WINDOW_BYTES = 512 * 1024
 export const MOST_WINDOW_BYTES = 2 * 1024 * 1024
 /** A pause that a busy peer makes by itself is shorter; one for the way there and back costs throughput from here on. */
 const HELD_UP_MS = 10
+/** A busy machine pauses now and then, a long way at every adjustment. */
+const PAUSES_TO_GROW = 3
 
 export class ReceiveWindow {
   #size = FIRST_WINDOW_BYTES
@@ -17,6 +19,8 @@ export class ReceiveWindow {
   /** What it may send without having heard of an adjustment; undefined: none is on its way that the peer could use at once. */
   #unheard: number | undefined
   #lastAt = 0
+  /** One after another, each as long as it takes to hear of an adjustment. */
+  #pauses = 0
 
   /** Data came, at so many ms of any clock. False: more than the window. */
   take(length: number, at: number): boolean {
@@ -25,7 +29,8 @@ export class ReceiveWindow {
       if (length <= this.#unheard) this.#unheard -= length
       else {
         this.#unheard = undefined
-        if (at - this.#lastAt >= HELD_UP_MS) this.#grow()
+        this.#pauses = at - this.#lastAt >= HELD_UP_MS ? this.#pauses + 1 : 0
+        if (this.#pauses === PAUSES_TO_GROW) this.#grow()
       }
     }
     this.#left -= length
@@ -45,6 +50,7 @@ export class ReceiveWindow {
   }
 
   #grow(): void {
+    this.#pauses = 0
     const more = Math.min(this.#size, MOST_WINDOW_BYTES - this.#size)
     this.#size += more
     this.#consumed += more
