@@ -1,5 +1,6 @@
 // Where something of the cluster listens: hosts and ports. Answers which of some addresses are such a place; looks names up
 // by the function it is given, and knows nothing of who listens there.
+import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 
 import { AddressSet } from './address.ts'
@@ -13,6 +14,10 @@ export interface Place {
 
 /** All addresses of a name; may reject. */
 export type Resolve = (host: string) => Promise<readonly string[]>
+
+/** By the resolver of this machine. */
+export const lookupAll: Resolve = async (host) =>
+  (await lookup(host, { all: true, verbatim: true })).map(({ address }) => address)
 
 export function onePort(port: number): PortRange {
   return { first: port, last: port }

@@ -2,6 +2,7 @@
 // visits cost a few commits. A line that comes twice is written once, and a visit's end is never undone by its begin.
 import { errorText, type Log } from '@sshoal/shared'
 
+import { Flushing } from '../flushing.ts'
 import type { Change, Store, StoredRecord } from '../store/store.ts'
 import { AUDIT, type AuditRecord } from './audit-record.ts'
 
@@ -30,14 +31,11 @@ interface Waiting {
 
 export class AuditWriter {
   readonly #deps: AuditWriterDeps
-  readonly #timer: NodeJS.Timeout
+  readonly #flushing = new Flushing(FLUSH_EVERY_MS, () => this.#write())
   #waiting = new Map<string, Waiting>()
-  #flushing: Promise<void> = Promise.resolve()
 
   constructor(deps: AuditWriterDeps) {
     this.#deps = deps
-    this.#timer = setInterval(() => void this.flush(), FLUSH_EVERY_MS)
-    this.#timer.unref()
   }
 
   /** Resolves when it is written, or lost; while the store is away it waits. */
@@ -56,13 +54,11 @@ export class AuditWriter {
 
   /** Resolves when everything that was added before is written, or when the store refused it; then it is tried again later. */
   flush(): Promise<void> {
-    this.#flushing = this.#flushing.then(() => this.#write())
-    return this.#flushing
+    return this.#flushing.flush()
   }
 
-  async close(): Promise<void> {
-    clearInterval(this.#timer)
-    await this.flush()
+  close(): Promise<void> {
+    return this.#flushing.close()
   }
 
   async #write(): Promise<void> {

@@ -1,8 +1,14 @@
 // Where the cluster itself listens, as far as its masters know: slaves, masters and the gates' public names. No visit to a
 // host is ever dialled there, whatever `--dial` of a slave says.
-import { lookup } from 'node:dns/promises'
-
-import { addressesAmong, atMost, onePort, type OwnQuestion, type Place } from '@sshoal/shared'
+import {
+  addressesAmong,
+  atMost,
+  lookupAll,
+  onePort,
+  type OwnQuestion,
+  type Place,
+  type Resolve,
+} from '@sshoal/shared'
 import { LRUCache } from 'lru-cache'
 
 import type { Store } from '../store/store.ts'
@@ -16,7 +22,7 @@ export interface OwnPlacesDeps {
   /** Of every master that is known. */
   masters(): Iterable<Place>
   /** All addresses of a name; asked for one that was asked for lately only then. Default: the resolver of this machine. */
-  resolve?(host: string): Promise<readonly string[]>
+  resolve?: Resolve
 }
 
 const PAGE = 500
@@ -88,8 +94,4 @@ function placesOf({ hello, seenAddress }: GateSlave): Place[] {
   ]
   const known = [publicHost, forwardHost, relay?.host].flatMap((host) => host ?? [])
   return [{ hosts: [...hello.addresses, seenAddress, ...known], ports }]
-}
-
-async function lookupAll(host: string): Promise<string[]> {
-  return (await lookup(host, { all: true })).map(({ address }) => address)
 }

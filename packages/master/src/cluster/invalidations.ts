@@ -56,8 +56,7 @@ export class Invalidations {
   #wait(number: number, fingerprints: string[] | null): Promise<number> {
     const before = this.#waiting.get(number)
     if (before) {
-      const both = before.fingerprints && fingerprints && [...before.fingerprints, ...fingerprints]
-      before.fingerprints = both
+      before.fingerprints = before.fingerprints && fingerprints && [...before.fingerprints, ...fingerprints]
       return before.done
     }
     let resolve: Waiting['resolve'] = () => {}

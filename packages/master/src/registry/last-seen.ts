@@ -3,6 +3,7 @@
 import { errorText, type Log } from '@sshoal/shared'
 
 import { DeviceTargets } from '../access/device-targets.ts'
+import { Flushing } from '../flushing.ts'
 import type { RecordRef, Store } from '../store/store.ts'
 
 export interface Sighting {
@@ -35,17 +36,14 @@ export class LastSeen {
   readonly #store: Store
   readonly #targets: DeviceTargets
   readonly #log: Log
-  readonly #timer: NodeJS.Timeout
+  readonly #flushing = new Flushing(FLUSH_EVERY_MS, () => this.#write())
   #pending = new Map<string, Pending>()
   #writing: Map<string, Pending> | undefined
-  #flushing: Promise<void> = Promise.resolve()
 
   constructor(store: Store, log: Log) {
     this.#store = store
     this.#targets = new DeviceTargets(store)
     this.#log = log
-    this.#timer = setInterval(() => void this.flush(), FLUSH_EVERY_MS)
-    this.#timer.unref()
   }
 
   note(project: string, id: string, sighting: Sighting): void {
@@ -70,13 +68,11 @@ export class LastSeen {
 
   /** Resolves when everything noted before is written, or when the store refused it; then it is tried again later. */
   flush(): Promise<void> {
-    this.#flushing = this.#flushing.then(() => this.#write())
-    return this.#flushing
+    return this.#flushing.flush()
   }
 
-  async close(): Promise<void> {
-    clearInterval(this.#timer)
-    await this.flush()
+  close(): Promise<void> {
+    return this.#flushing.close()
   }
 
   #entry(project: string, id: string): Pending {

@@ -1,7 +1,5 @@
 // Puts the gate of a slave together and starts its relay: what start-slave.ts needs to know of it, and no more.
-import { lookup } from 'node:dns/promises'
-
-import { addressesAmong, onePort, type Hello, type Place } from '@sshoal/shared'
+import { addressesAmong, lookupAll, onePort, type Hello, type Place } from '@sshoal/shared'
 
 import { gateSocketsFor } from '../descriptors.ts'
 import type { SlaveParts } from '../slave-parts.ts'
@@ -117,10 +115,6 @@ export async function startGate(options: GateOptions): Promise<RunningGate> {
       await told()
     },
   }
-}
-
-async function lookupAll(host: string): Promise<string[]> {
-  return (await lookup(host, { all: true, verbatim: true })).map(({ address }) => address)
 }
 
 /** A wildcard is nowhere to connect to. */

@@ -1,23 +1,20 @@
 // Where outgoing packets live. ssh2 allocates 32 KiB per packet and fetches fresh random padding for each; here packets
 // of one turn are carved from one slab, padding comes from a pool, and the slab is used again as soon as the kernel took
-// every byte of it: at once, or later from a few that are kept. Only for the ciphers of the native addon that authenticate by themselves: they encrypt in place.
+// every byte of it. Only for the ciphers of the native addon that authenticate by themselves: they encrypt in place.
 import { randomFillSync } from 'node:crypto'
 
 import { library } from '../library.ts'
 import type { Cipher } from '../library.ts'
+import { giveSlabBack, SLAB_BYTES, takeSlab } from '../slabs.ts'
 
-const SLAB_BYTES = 256 * 1024
 const RANDOM_BYTES = 16 * 1024
 const TAG_BYTES = 16
 const MIN_PADDING = 4
-/** Slabs that came back and wait for use. */
-const KEPT_SLABS = 8
 
 const random = Buffer.allocUnsafeSlow(RANDOM_BYTES)
 let randomAt = RANDOM_BYTES
-let slab = Buffer.allocUnsafeSlow(SLAB_BYTES)
+let slab = takeSlab()
 let slabAt = 0
-const kept: (typeof slab)[] = []
 /** Transports that have not handed their packets to the kernel yet. */
 let holders = 0
 
@@ -39,13 +36,11 @@ export function releasePackets(taken: boolean): (() => void) | undefined {
   const given = slab
   newSlab()
   if (holders > 0) return undefined
-  return () => {
-    if (kept.length < KEPT_SLABS) kept.push(given)
-  }
+  return () => giveSlabBack(given)
 }
 
 function newSlab(): void {
-  if (slabAt > 0) slab = kept.pop() ?? Buffer.allocUnsafeSlow(SLAB_BYTES)
+  if (slabAt > 0) slab = takeSlab()
   slabAt = 0
 }
 
