@@ -15,7 +15,7 @@ export const CLOSE = {
   ID_TAKEN: 4409,
   /** A newer link of the same slave took over. */
   REPLACED: 4410,
-  /** Nothing was heard for ten seconds. */
+  /** Nothing was heard for six seconds. */
   SILENT: 4411,
 } as const
 

@@ -36,8 +36,9 @@ export const SUBPROTOCOL = 'sshoal.v1'
 export const PROTOCOL = { version: 1, oldest: 1 } as const
 export const SNAPSHOT_TUNNELS = 500
 export const MAX_FRAME_BYTES = 8 * 1024 * 1024
-export const PING_EVERY_MS = 3_000
-export const SILENT_AFTER_MS = 10_000
+export const PING_EVERY_MS = 2_000
+/** So that a slave whose master stands still hangs on another one before the record of it, not renewed for 8 s, is swept. */
+export const SILENT_AFTER_MS = 6_000
 /** How long either side waits for an answer to a request, in ms, when the caller names no other deadline. */
 export const REQUEST_DEADLINE_MS = 5_000
 /** What the host key signs: this word, the nonce and the slave id, each with a NUL behind it. */
