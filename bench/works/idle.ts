@@ -70,7 +70,7 @@ export const idle: Work = {
   async run(bench) {
     for (const contender of bench.contenders) {
       for (const named of contender.named ? [false, true] : [false]) {
-        for (let round = 0; round < (bench.full ? 2 : 1); round++) await hold(bench, contender, named, '0')
+        await hold(bench, contender, named, '0')
         const work = named ? 'idle named' : 'idle bound'
         const kb = bench.figures.get(work, contender.name, 'memory per tunnel')
         const cpu = bench.figures.get(work, contender.name, 'CPU, no keepalive')

@@ -29,7 +29,7 @@ async function startFloor(cipher: string, target: number): Promise<{ program: Pr
 
 async function measure(bench: Bench, work: string, cipher: string, streams: number): Promise<void> {
   const fit = bench.contenders.filter(({ ciphers }) => ciphers.includes(cipher))
-  const bytes = bench.full ? 2e9 : 6e8
+  const bytes = bench.full ? 1e9 : 6e8
   const target = await startTarget()
   const short = cipher.split(/[-@]/, 2).join('-').replace('-poly1305', '')
   await withContenders(bench, fit, async (running) => {

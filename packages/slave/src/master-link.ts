@@ -23,6 +23,7 @@ import { HttpsProxyAgent } from 'https-proxy-agent'
 import { WebSocket } from 'ws'
 
 const DIAL_DEADLINE_MS = 5_000
+const CHALLENGE_DEADLINE_MS = 2 * DIAL_DEADLINE_MS
 const RETRY_FIRST_MS = 200
 const RETRY_MOST_MS = 5_000
 const UNWANTED = new Set<number>([CLOSE.UNAUTHORIZED, CLOSE.VERSION, CLOSE.ID_TAKEN, CLOSE.REPLACED])
@@ -121,7 +122,11 @@ export class MasterLink {
     })
     const onNotice = {
       ...this.#options.onNotice,
-      challenge: ({ nonce }: { nonce: string }) => this.#announce(wire, nonce),
+      challenge: ({ nonce }: { nonce: string }) => {
+        // From here on the master judges what is late: with a million tunnels to read a welcome may take a minute.
+        clearTimeout(deadline)
+        this.#announce(wire, nonce)
+      },
       welcome: (welcome: Parameters<MasterNoticeHandlers['welcome']>[0]) => {
         this.#welcomed = true
         this.#attempt = 0
@@ -142,8 +147,8 @@ export class MasterLink {
     })
     this.#wire = wire
     const deadline = setTimeout(() => {
-      if (!this.#welcomed) wire.close(CLOSE.DEADLINE, 'no welcome')
-    }, 4 * DIAL_DEADLINE_MS)
+      wire.close(CLOSE.DEADLINE, 'no challenge')
+    }, CHALLENGE_DEADLINE_MS)
     socket.on('close', () => clearTimeout(deadline))
   }
 

@@ -103,6 +103,7 @@ export interface MasterEnd {
 
 /** What the master says; it may be changed while it runs. */
 export interface MasterScript {
+  challenges?: boolean
   welcomes?: boolean
   status?: number
   who?(question: WhoQuestion): WhoAnswer
@@ -191,7 +192,7 @@ export async function startScriptedMaster(script: MasterScript = {}): Promise<Sc
           }),
       }
       links.push(end)
-      wire.send('challenge', { nonce: 'n'.repeat(43), master: 'm1' })
+      if (script.challenges !== false) wire.send('challenge', { nonce: 'n'.repeat(43), master: 'm1' })
     })
   })
   server.listen(0, '127.0.0.1')

@@ -1,5 +1,6 @@
 import { CLOSE, linkProof, type Tunnel } from '@sshoal/shared'
-import { afterEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { WebSocket } from 'ws'
 
 import { MasterLink, type MasterLinkOptions } from '../src/master-link.ts'
 import { helloFacts, log, startScriptedMaster, until, wireTunnel, type ScriptedMaster } from './fixture.ts'
@@ -42,6 +43,11 @@ function startLink(urls: string[], more: Partial<MasterLinkOptions> = {}): Maste
   })
   links.push(link)
   return link
+}
+
+/** Waits without a timer. */
+async function turnsUntil(fact: () => unknown): Promise<void> {
+  while (!fact()) await new Promise(setImmediate)
 }
 
 const types = (said: [string, unknown][]): string[] => said.map(([type]) => type)
@@ -171,6 +177,22 @@ describe('coming back', () => {
 })
 
 describe('the end', () => {
+  test('who says nothing after the dial is left after 10 s; who has asked and is slow to welcome is not', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const mute = await startMaster({ challenges: false })
+    const slow = await startMaster({ welcomes: false })
+    const link = startLink([mute.url, slow.url])
+    await turnsUntil(() => mute.links.length === 1)
+    vi.advanceTimersByTime(10_000)
+    await turnsUntil(() => mute.links[0]?.socket.readyState === WebSocket.CLOSED)
+    await turnsUntil(() => vi.advanceTimersByTime(200) && slow.links[0]?.said.length === 2)
+    vi.advanceTimersByTime(60_000)
+    slow.links[0]?.welcome()
+    await link.firstWelcome
+    expect([mute.links.length, slow.links.length]).toEqual([1, 1])
+  })
+
   test('a slave that stops says good-bye before it closes, and does not come back', async () => {
     const master = await startMaster()
     const link = startLink([master.url])
