@@ -179,7 +179,12 @@ describe('the relay', () => {
   test('a slave that asks for what it made up gets none of it: the carrier asks the master itself', async () => {
     const [from, to] = [of(world.all.slaves, 0), of(world.all.slaves, 1)]
     await world.device('guarded', 1, { forwards: [onEcho()] })
-    await world.grant('bob', { target: 'guarded', forwards: ['22'] })
+    await world.device('curious', 1)
+    const grant = await world.grant('bob', { target: 'guarded', forwards: ['22'] })
+    const elsewhere = await world.grant('bob', { target: 'curious', forwards: ['22'] })
+    const anns = await world.grant('ann', { target: 'curious', forwards: ['22'] })
+    const removed = await world.grant('bob', { target: 'guarded', account: 'once' })
+    await world.ok('DELETE', `/grants/${removed}`)
     const hostKey = (folder: string): string => readFileSync(join(folder, 'host-key'), 'utf8')
     const stranger = await makeKey(world.folder)
     const client = await openRelay({
@@ -197,8 +202,8 @@ describe('the relay', () => {
       remoteAddress: '198.51.100.4',
       via: from.id,
     }
-    const ask = (forged: object, login = 'bob') => {
-      const visit = { id: randomUUID(), login, question: { ...right, ...forged } }
+    const ask = (forged: object, more: object = {}) => {
+      const visit = { id: randomUUID(), login: 'bob', grant, ...more, question: { ...right, ...forged } }
       return client.openVisit(Buffer.from(JSON.stringify(visit)))
     }
     for (const [forged, said] of [
@@ -214,16 +219,57 @@ describe('the relay', () => {
       [{ via: undefined }, 'this is no visit'],
     ] as const)
       await expect(ask(forged), JSON.stringify(forged)).rejects.toThrow(said)
-    const channel = await ask({}, 'somebody else')
+    for (const other of [elsewhere, anns, removed, randomUUID()])
+      await expect(ask({}, { grant: other })).rejects.toThrow('what lets you reach guarded has just changed')
+    await expect(ask({}, { grant: undefined })).rejects.toThrow('this is no visit')
+    const channel = await ask({}, { login: 'somebody else' })
     channel.destroy()
     client.disconnect('done')
     const { entries } = await world.ok<{ entries: object[] }>('GET', '/audit?type=visit&target=guarded')
     expect(entries.length).toBeLessThanOrEqual(1)
-    for (const entry of entries) expect(entry).toMatchObject({ userId: user, slave: to.id, via: from.id })
+    for (const entry of entries)
+      expect(entry).toMatchObject({ userId: user, grant, slave: to.id, via: from.id })
+  })
+
+  test('whoever has two grants is let through, and stays, while the better one comes and goes', async () => {
+    await world.device('doubly', 1, { forwards: [onEcho()] })
+    const until = new Date(Date.now() + 3_600_000).toISOString()
+    const stays = await world.grant('ann', { target: 'doubly', account: 'stays', until })
+    const better: string[] = []
+    const { address } = await ann.open('doubly')
+    let changing = true
+    const change = async (): Promise<void> => {
+      while (changing) {
+        const goes = await world.grant('ann', { target: 'doubly', account: 'goes' })
+        better.push(goes)
+        await world.ok('DELETE', `/grants/${goes}`)
+      }
+    }
+    const changes = change()
+    try {
+      const session = await openVisit(address)
+      session.send('s')
+      await session.receive(1)
+      for (let n = 0; n < 30 || better.length < 5; n++)
+        expect(await talk(address, `visit ${n}`)).toBe(`visit ${n}`)
+      expect(await talk(address, 'all')).toBe('all')
+      session.send('tays')
+      expect((await session.receive(5)).toString()).toBe('stays')
+      session.close()
+    } finally {
+      changing = false
+      await changes
+    }
+    const { entries } = await world.ok<{ entries: { grant: string }[] }>(
+      'GET',
+      '/audit?type=visit&target=doubly&limit=500',
+    )
+    expect(entries.length).toBeGreaterThan(0)
+    for (const { grant } of entries) expect([stays, ...better]).toContain(grant)
   })
 
   test('lets in neither people nor devices, only host keys that the master lists', async () => {
-    const held = await world.device('curious', 0)
+    const held = await world.device('visiting', 0)
     const settings = ['BatchMode=yes', 'IdentitiesOnly=yes', 'IdentityAgent=none', 'StrictHostKeyChecking=no']
     const flags = [...settings, 'UserKnownHostsFile=/dev/null'].flatMap((setting) => ['-o', setting])
     const knock = (keyFile: string, ...words: string[]) =>

@@ -1,5 +1,6 @@
 // What one slave says to another when it hands a visit over: JSON, the payload of an SSH channel `visit@sshoal` to the relay
-// of the slave that carries it. That slave asks the master the same question and believes only the answer.
+// of the slave that carries it. That slave asks the master the same question and believes only the answer, which must be the
+// grant that is named here.
 import { Type, type Static } from 'typebox'
 import { Compile } from 'typebox/compile'
 
@@ -11,6 +12,8 @@ const RelayedVisitSchema = Type.Object({
   /** The same as in the report. */
   id: Name,
   login: Name,
+  /** By which the master let it in where the user logged in. */
+  grant: Name,
   question: Type.Object({ ...VisitQuestion.properties, via: Name }),
 })
 export type RelayedVisit = Static<typeof RelayedVisitSchema>

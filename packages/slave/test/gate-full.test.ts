@@ -45,7 +45,9 @@ test('no connection to another slave is made, and the person is told why', async
   }
   const visit = new GateVisit({ question, login: 'ada', whyGone: () => undefined })
   const carrier = { slave: 's2', relay: { host: '127.0.0.1', port: 1, hostKeys: [publicKey] } }
-  const reached = await reachRelay(pool, 's1', visit, 'pi', carrier)
+  const to = { kind: 'device', project: 'default', device: 'pi' } as const
+  const grant = { outcome: 'granted', target: 'pi', grant: 'g1', to, carrier } as const
+  const reached = await reachRelay(pool, 's1', visit, grant)
   expect(reached).toMatchObject({
     outcome: 'refused',
     refusal: { code: 'CARRIER_UNREACHABLE', reason: expect.stringContaining('no socket left') as string },

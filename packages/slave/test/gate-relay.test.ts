@@ -100,6 +100,39 @@ describe('a visit to a device of another slave', () => {
     expect(await metric(holder, 'sshoal_relay_connections{direction="out"}')).toBe(0)
   })
 
+  test('names the grant by which it was let in; the carrier takes it for no other, and lets the gate ask anew', async () => {
+    await world.device(holder, 'pi')
+    const { client } = await world.user(gate)
+    let seenByGate = 'g1'
+    world.answer = (_question, by) =>
+      world.grant('holder', 'pi', { grant: by === 'gate' ? seenByGate : 'g2' })
+    const opening = visit(client, 'pi')
+    await until(() => world.asked.some(({ by }) => by === 'holder'))
+    expect(await metric(holder, 'sshoal_visits_refused_total{reason="other_grant"}')).toBe(1)
+    seenByGate = 'g2'
+    expect(await exchange(await opening, 'by the second')).toBe('by the second')
+    const [ended] = await world.ended(holder)
+    expect(ended?.grant).toBe('g2')
+    seenByGate = 'g1'
+    const refused = expect(visit(client, 'pi')).rejects.toThrow('what lets you reach pi has just changed')
+    const before = world.asked.length
+    await until(() => world.asked.length > before + 1)
+    soonItIs(3_000)
+    await refused
+  })
+
+  test('goes on by another grant when the one that opened it goes', async () => {
+    await world.device(holder, 'pi')
+    const { client, key } = await world.user(gate)
+    const channel = await visit(client, 'pi')
+    world.answer = () => world.grant('holder', 'pi', { grant: 'g2' })
+    for (const { master } of [gate, holder])
+      expect(await master.wire.request('invalidate', { number: 2, fingerprints: [key.fingerprint] })).toEqual(
+        { cut: 0 },
+      )
+    expect(await exchange(channel, 'still')).toBe('still')
+  })
+
   test('finds a device that moves while it is asked for', async () => {
     const { client: device } = await world.device(holder, 'pi')
     const { client } = await world.user(gate)

@@ -51,6 +51,7 @@ const visit = Buffer.from(
   JSON.stringify({
     id: 'v1',
     login: 'ada',
+    grant: 'g1',
     question: {
       project: 'default',
       user: 'u1',
@@ -99,7 +100,9 @@ describe('a relay connection whose key the master does not know any more', () =>
   })
 
   test('what is no visit is refused before anybody is asked', async () => {
-    for (const payload of ['', '{', '{}', visit.toString().replace('"via"', '"by"')])
+    const without = (field: string): string => visit.toString().replace(`"${field}"`, '"other"')
+    const lacking = ['via', 'grant', 'user', 'fingerprint', 'target'].map(without)
+    for (const payload of ['', '{', '{}', ...lacking])
       expect(await connection.onVisit(Buffer.from(payload))).toMatchObject({
         text: 'sshoal: this is no visit',
       })

@@ -14,8 +14,8 @@ export interface VisitRefusal {
   reason: string
   /** It was allowed, but there is nobody at the other end now. */
   connectFailed?: boolean
-  /** The target is elsewhere by now: who asks the master again may find it. */
-  moved?: boolean
+  /** Something changed meanwhile, such as where the target is: who asks the master again may get through. */
+  askAgain?: boolean
 }
 
 export type Reached = { outcome: 'reached'; far: FarEnd } | { outcome: 'refused'; refusal: VisitRefusal }

@@ -18,6 +18,8 @@ export interface VisitFacts {
   id?: string
   question: VisitQuestion
   login: string
+  /** By which another slave let it in, as that one says. */
+  named?: string
   /** Why the side of the user is gone; undefined: it is there. For the reason of an end. */
   whyGone(): string | undefined
 }
@@ -26,6 +28,7 @@ export class GateVisit {
   readonly id: string
   readonly question: VisitQuestion
   readonly login: string
+  readonly named: string | undefined
   readonly #whyGone: () => string | undefined
   grant: VisitGrant | undefined
   /** Set by whoever ends it on purpose; what is told as the reason. */
@@ -41,6 +44,7 @@ export class GateVisit {
     this.id = facts.id ?? randomUUID()
     this.question = facts.question
     this.login = facts.login
+    this.named = facts.named
     this.#whyGone = facts.whyGone
   }
 

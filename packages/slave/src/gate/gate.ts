@@ -91,8 +91,11 @@ export class Gate {
   }
 
   /** A visit that another slave hands over. Asks for itself; what is not here is never handed on. */
-  carry({ id, login, question }: RelayedVisit, whyGone: () => string | undefined): Promise<DirectVerdict> {
-    const visit = new GateVisit({ id, login, question, whyGone })
+  carry(
+    { id, login, grant, question }: RelayedVisit,
+    whyGone: () => string | undefined,
+  ): Promise<DirectVerdict> {
+    const visit = new GateVisit({ id, login, question, named: grant, whyGone })
     return this.#open(
       visit,
       () => this.#once(visit),
@@ -131,25 +134,25 @@ export class Gate {
     }
   }
 
-  #refuse({ code, reason, connectFailed, moved }: VisitRefusal, relayed = false): DirectVerdict {
+  #refuse({ code, reason, connectFailed, askAgain }: VisitRefusal, relayed = false): DirectVerdict {
     this.#parts.metrics.visitsRefused.inc({ reason: code.toLowerCase() })
-    const { MOVED, CONNECT_FAILED, ADMINISTRATIVELY_PROHIBITED } = OpenFailure
-    const failed = connectFailed || moved ? CONNECT_FAILED : ADMINISTRATIVELY_PROHIBITED
+    const { ASK_AGAIN, CONNECT_FAILED, ADMINISTRATIVELY_PROHIBITED } = OpenFailure
+    const failed = connectFailed || askAgain ? CONNECT_FAILED : ADMINISTRATIVELY_PROHIBITED
     return {
       outcome: 'refuse',
       text: cleanText(refusalText({ code, reason })),
-      code: moved && relayed ? MOVED : failed,
+      code: askAgain && relayed ? ASK_AGAIN : failed,
     }
   }
 
-  /** Again, for a while, where the target is on the move. */
+  /** Again, for a while, where the target is on the move or something else just changed. */
   async #find(visit: GateVisit): Promise<Reached> {
     const until = performance.now() + MOVING_MS
     for (;;) {
       const reached = await this.#once(visit)
       const mayCome =
         reached.outcome === 'refused' &&
-        reached.refusal.moved === true &&
+        reached.refusal.askAgain === true &&
         performance.now() < until &&
         visit.whyGone() === undefined
       if (!mayCome) return reached
@@ -173,10 +176,17 @@ export class Gate {
     const { id, visits, relays } = this.#parts
     const answer = await visits.ask(visit)
     if (answer.outcome === 'refused') return notReached(answer)
-    const { to, target, forward, carrier } = answer
+    const { to, target, forward, carrier, grant } = answer
+    // Only at the begin: a visit that stands may go on by another grant.
+    if (visit.named !== undefined && visit.named !== grant)
+      return notReached({
+        code: 'OTHER_GRANT',
+        reason: `what lets you reach ${target} has just changed; try again`,
+        askAgain: true,
+      })
     if (carrier.slave !== id) {
-      if (visit.question.via === undefined) return reachRelay(relays, id, visit, target, carrier)
-      return notReached({ code: 'TARGET_OFFLINE', reason: `${target} is elsewhere by now`, moved: true })
+      if (visit.question.via === undefined) return reachRelay(relays, id, visit, answer)
+      return notReached({ code: 'TARGET_OFFLINE', reason: `${target} is elsewhere by now`, askAgain: true })
     }
     if (to.kind === 'host') return reachHost(this.#parts, target, to)
     return reachDevice(this.#parts, visit, { ...to, target, ...(forward === undefined ? {} : { forward }) })

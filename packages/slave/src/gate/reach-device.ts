@@ -17,7 +17,7 @@ export async function reachDevice(
   const { port } = visit.question
   const tunnel = tunnels.of({ project: to.project, device: to.device })
   if (!tunnel)
-    return notReached({ code: 'TARGET_OFFLINE', reason: `${to.target} is not connected`, moved: true })
+    return notReached({ code: 'TARGET_OFFLINE', reason: `${to.target} is not connected`, askAgain: true })
   const forward = whichForward(tunnel.forwards, port, to.forward)
   if (!forward) return notReached({ code: 'NO_SUCH_PORT', reason: `${to.target} offers no port ${port}` })
   const seat = tunnel.visits.begin({ destroy: () => visit.cut('the device disconnected') })

@@ -1,5 +1,5 @@
 // The step to a target that another slave carries: a channel of the one connection to that slave's relay.
-import type { Carrier } from '@sshoal/shared'
+import type { VisitGrant } from '@sshoal/shared'
 
 import { ChannelOpenError, OpenFailure } from '../ssh2/index.ts'
 import { notReached, type Reached } from './far-end.ts'
@@ -10,9 +10,9 @@ export async function reachRelay(
   relays: RelayPool,
   self: string,
   visit: GateVisit,
-  target: string,
-  { slave, relay }: Carrier,
+  { target, grant, carrier }: VisitGrant,
 ): Promise<Reached> {
+  const { slave, relay } = carrier
   if (!relay)
     return notReached({
       code: 'NO_CARRIER',
@@ -23,13 +23,14 @@ export async function reachRelay(
     relayed = await relays.open(slave, relay, {
       id: visit.id,
       login: visit.login,
+      grant,
       question: { ...visit.question, via: self },
     })
   } catch (error) {
     if (error instanceof ChannelOpenError && error.code === OpenFailure.ADMINISTRATIVELY_PROHIBITED)
       return notReached({ code: 'REFUSED_BY_CARRIER', reason: withoutName(error.message) })
-    if (error instanceof ChannelOpenError && error.code === OpenFailure.MOVED)
-      return notReached({ code: 'TARGET_OFFLINE', reason: withoutName(error.message), moved: true })
+    if (error instanceof ChannelOpenError && error.code === OpenFailure.ASK_AGAIN)
+      return notReached({ code: 'CHANGED_MEANWHILE', reason: withoutName(error.message), askAgain: true })
     const text = error instanceof Error ? error.message : String(error)
     // What the carrier says of its device comes with our name before it; all else is about the way there.
     const reason = text.startsWith(NAME)

@@ -45,6 +45,6 @@ export const OpenFailure = {
   CONNECT_FAILED: 2,
   UNKNOWN_CHANNEL_TYPE: 3,
   RESOURCE_SHORTAGE: 4,
-  /** Ours, of the range for private use: what is asked for is elsewhere by now. */
-  MOVED: 0xfe_00_00_01,
+  /** Ours, of the range for private use: something changed meanwhile, whoever asks the master again may get through. */
+  ASK_AGAIN: 0xfe_00_00_01,
 } as const
