@@ -75,13 +75,16 @@ const OUTWARD: Record<string, string> = {
   STORE_UNAVAILABLE: 'the store does not answer; nothing was changed as far as is known, try again',
 }
 
-/** Fastify's own refusals, in our words. */
-const FRAMEWORK: Record<string, string> = {
-  FST_ERR_CTP_BODY_TOO_LARGE: 'BODY_TOO_LARGE',
-  FST_ERR_CTP_INVALID_MEDIA_TYPE: 'UNSUPPORTED_MEDIA_TYPE',
-  FST_ERR_CTP_INVALID_JSON_BODY: 'INVALID_JSON',
-  FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'INVALID_BODY',
-  FST_ERR_BAD_URL: 'INVALID_URL',
+/** Fastify's own refusals, by our codes; and in our words where its own do not say what to change. */
+const FRAMEWORK: Record<string, { code: string; error?: string }> = {
+  FST_ERR_CTP_BODY_TOO_LARGE: { code: 'BODY_TOO_LARGE' },
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: {
+    code: 'UNSUPPORTED_MEDIA_TYPE',
+    error: 'send the body as JSON, with the header Content-Type: application/json',
+  },
+  FST_ERR_CTP_INVALID_JSON_BODY: { code: 'INVALID_JSON', error: 'the body is not JSON' },
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: { code: 'INVALID_BODY' },
+  FST_ERR_BAD_URL: { code: 'INVALID_URL' },
 }
 
 export interface Answer {
@@ -109,7 +112,7 @@ export function answerError(error: unknown): Answer {
     if (statusCode !== undefined && statusCode >= 400 && statusCode < 500)
       return {
         status: statusCode,
-        body: { error: error.message, code: nameOf(error, code) },
+        body: { error: error.message, ...inOurWords(error, code) },
         unexpected: false,
       }
   }
@@ -117,7 +120,7 @@ export function answerError(error: unknown): Answer {
   return { status: 500, body, unexpected: true }
 }
 
-function nameOf(error: Error, code: string | undefined): string {
-  if (error instanceof SyntaxError) return 'INVALID_JSON'
-  return FRAMEWORK[code ?? ''] ?? 'INVALID_REQUEST'
+function inOurWords(error: Error, code = ''): { code: string; error?: string } {
+  const known = FRAMEWORK[error instanceof SyntaxError ? 'FST_ERR_CTP_INVALID_JSON_BODY' : code]
+  return known ?? { code: 'INVALID_REQUEST' }
 }

@@ -72,7 +72,7 @@ export const compileSchema: FastifySchemaCompiler<TSchema> = ({ schema, httpPart
     const check = (compiled ??= Compile(schema))
     const value = isBody ? given : Value.Convert(schema, { ...(given as object) })
     if (check.Check(value)) return { value }
-    const problems = check.Errors(value).slice(0, MAX_PROBLEMS).flatMap(explain)
+    const problems = explainAll(check.Errors(value).slice(0, MAX_PROBLEMS))
     const first = problems[0]
     return {
       error: new SshoalError(
@@ -89,12 +89,20 @@ interface Problem {
   message: string
 }
 
-function explain(problem: {
+interface SchemaError {
   instancePath: string
   message: string
   keyword: string
   params: object
-}): Problem[] {
+}
+
+/** Each once: an unknown field breaks two rules of a schema. */
+function explainAll(errors: SchemaError[]): Problem[] {
+  const problems = errors.flatMap(explain)
+  return [...new Map(problems.map((problem) => [`${problem.path} ${problem.message}`, problem])).values()]
+}
+
+function explain(problem: SchemaError): Problem[] {
   const { additionalProperties, requiredProperties } = problem.params as {
     additionalProperties?: unknown
     requiredProperties?: unknown
