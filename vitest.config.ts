@@ -37,8 +37,6 @@ const endToEnd = {
   // Long enough for a machine with ten times as much to do; who is done goes on at once.
   testTimeout: 120_000,
   hookTimeout: 120_000,
-  // Real clients on a shared machine: where nobody can look, one more try; the report says which needed it.
-  retry: process.env.CI === undefined ? 0 : 1,
 }
 
 // `unit` runs in two processes and needs nothing but npm; `e2e` and then `e2e-alone` drive real clients and servers.
