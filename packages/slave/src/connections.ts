@@ -1,6 +1,7 @@
 // Every SSH connection of this slave, and which key each came in with, so that an invalidation finds them.
 import type { ClientConnection } from './client-connection.ts'
 import type { SlaveMetrics } from './metrics.ts'
+import type { Refusal } from './refusal.ts'
 
 /** Connections that are asked about at once when all are rechecked. */
 const RECHECKS_AT_ONCE = 64
@@ -21,10 +22,6 @@ export class Connections {
 
   get unauthenticated(): number {
     return this.#unauthenticated
-  }
-
-  values(): IterableIterator<ClientConnection> {
-    return this.#all.values()
   }
 
   came(connection: ClientConnection): void {
@@ -70,6 +67,15 @@ export class Connections {
     }
     await Promise.all(Array.from({ length: Math.min(RECHECKS_AT_ONCE, found.length) }, worker))
     return cut
+  }
+
+  /** Tells all of them why they end; resolves when they are gone. Each ends within 1 s, or is destroyed. */
+  async endAll(refusal: Refusal): Promise<void> {
+    for (const connection of this.#all) connection.end(refusal)
+    const deadline = performance.now() + 1_500
+    while (this.size > 0 && performance.now() < deadline)
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    for (const connection of this.#all) connection.ssh.destroy()
   }
 
   #count(): void {

@@ -78,6 +78,18 @@ export class MasterLink {
     return this.#welcomed
   }
 
+  /** Whether a master has welcomed this slave, now or before `deadlineMs` have passed. */
+  async welcomedWithin(deadlineMs: number): Promise<boolean> {
+    if (this.welcomes > 0) return true
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<boolean>((resolve) => {
+      timer = setTimeout(() => resolve(false), deadlineMs)
+    })
+    const met = await Promise.race([this.firstWelcome.then(() => true), late])
+    clearTimeout(timer)
+    return met
+  }
+
   send: SlaveWire['send'] = (type, body) => {
     if (this.#announced) this.#wire?.send(type, body)
   }

@@ -6,13 +6,11 @@ import { join } from 'node:path'
 
 import {
   AddressSet,
-  holderKey,
   onePort,
   plainAddress,
   SshoalError,
   type AdmitAnswer,
   type AdmitQuestion,
-  type FixedPort,
   type Hello,
   type Log,
 } from '@sshoal/shared'
@@ -31,6 +29,7 @@ import { Leases } from './leases.ts'
 import { MasterLink, type MasterAccess } from './master-link.ts'
 import { SlaveMetrics } from './metrics.ts'
 import type { SlaveSettings } from './options.ts'
+import { Orders } from './orders.ts'
 import { masterPlaces, ownAddresses } from './own-places.ts'
 import { Penalties } from './penalties.ts'
 import { Ports } from './ports.ts'
@@ -149,7 +148,6 @@ export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Prom
   let draining: { done: Promise<void>; stop(): void } | undefined
   let closing: Promise<void> | undefined
   let statusPort = settings.statusListen?.port
-  let invalidation: { store: string; number: number } | undefined
 
   const parts: SlaveParts = {
     id,
@@ -179,7 +177,7 @@ export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Prom
     get draining() {
       return draining !== undefined
     },
-    welcomed: (deadlineMs) => welcomed(link, deadlineMs),
+    welcomed: (deadlineMs) => link.welcomedWithin(deadlineMs),
     admit,
   }
 
@@ -244,19 +242,8 @@ export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Prom
       hostKeys: hostKeys.publicKeys,
       ...gate.hello(),
       ...(statusPort ? { statusPort } : {}),
-      ...(invalidation ? { invalidation } : {}),
+      ...(orders.invalidation ? { invalidation: orders.invalidation } : {}),
     }
-  }
-
-  /** What is remembered of these keys (null: all) is forgotten; who is here with them is asked about again. */
-  async function recheck(fingerprints: string[] | null): Promise<number> {
-    identities.invalidate(fingerprints)
-    const cut = await Promise.all([connections.recheck(fingerprints), gate.recheck(fingerprints)])
-    return cut[0] + cut[1]
-  }
-
-  function setFixedPorts(fixed: FixedPort[]): void {
-    ports.setFixed(new Map(fixed.map((owner) => [owner.port, holderKey(owner)])))
   }
 
   function startDrain(overMs: number): Promise<void> {
@@ -266,6 +253,19 @@ export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Prom
     return draining.done
   }
 
+  const orders = new Orders({
+    tunnels,
+    identities,
+    leases,
+    ports,
+    connections,
+    epochs,
+    gate,
+    drain: (overMs) => {
+      // A slave that stops drains already, and not for as long as somebody may ask now.
+      if (closing === undefined) void startDrain(overMs)
+    },
+  })
   const link = new MasterLink({
     urls: settings.master,
     access: () => {
@@ -280,54 +280,9 @@ export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Prom
     hello,
     snapshot: () => tunnels.snapshot(),
     sign: (data) => signWithHostKey(hostKeys.privateKeys[0] ?? '', data),
-    onNotice: { fixedPorts: ({ fixedPorts }) => setFixedPorts(fixedPorts) },
-    onWelcome: (welcome) => {
-      epochs.set(welcome.nowMicros)
-      gate.welcomed()
-      setFixedPorts(welcome.fixedPorts)
-      if (welcome.leases) leases.replaceAll(welcome.leases)
-      for (const { reason, epoch, ...holder } of welcome.lost) {
-        const tunnel = tunnels.of(holder)
-        if (tunnel && tunnel.epoch <= epoch) tunnels.cut(tunnel, reason, 'taken-over')
-      }
-      const before = invalidation
-      invalidation = welcome.invalidation
-      if (!before) return
-      // Another store is no removal: logins are asked about anew, and nobody who is here is cut because it knows nobody.
-      if (before.store !== invalidation.store) identities.invalidate(null)
-      else if (before.number !== invalidation.number) void recheck(null)
-    },
-    onRequest: {
-      cut: ({ epoch, reason, ...holder }) => {
-        const tunnel = tunnels.of(holder)
-        if (!tunnel || (epoch !== undefined && tunnel.epoch > epoch)) return Promise.resolve({ cut: false })
-        tunnels.cut(tunnel, reason, 'cut')
-        return Promise.resolve({ cut: true })
-      },
-      yield: async ({ epoch, reason, ...holder }) => {
-        const tunnel = tunnels.of(holder)
-        // Of two with one epoch the master has chosen the other (design: "Epoch", ties).
-        if (!tunnel || tunnel.epoch > epoch) return { cut: false, contested: false }
-        return { cut: true, contested: await tunnels.giveWay(tunnel, reason) }
-      },
-      probe: async (holder) => ({ alive: (await tunnels.of(holder)?.probe()) ?? false }),
-      invalidate: async ({ number, store, fingerprints }) => {
-        const before = invalidation
-        const another = before !== undefined && store !== undefined && store !== before.store
-        if (another) identities.invalidate(null)
-        const complete = !before || another || number === before.number + 1
-        if (before) invalidation = { store: store ?? before.store, number }
-        return { cut: await recheck(complete ? fingerprints : null) }
-      },
-      lease: (question) => leases.grant(question),
-      unlease: ({ lease, ...refusal }) => Promise.resolve({ cut: leases.end(lease, refusal) }),
-      drain: ({ overMs }) => {
-        const count = tunnels.size
-        // A slave that stops drains already, and not for as long as somebody may ask now.
-        if (closing === undefined) void startDrain(overMs)
-        return Promise.resolve({ tunnels: count })
-      },
-    },
+    onNotice: orders.onNotice,
+    onWelcome: orders.onWelcome,
+    onRequest: orders.onRequest,
     log,
   })
   tunnels.tell(link)
@@ -414,9 +369,7 @@ export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Prom
     clearInterval(statusTimer)
     await gate.close()
     link.close('the slave stops')
-    for (const connection of connections.values())
-      connection.end({ code: 'DRAINING', reason: 'this slave stops; ask the master for another' })
-    await gone(connections)
+    await connections.endAll({ code: 'DRAINING', reason: 'this slave stops; ask the master for another' })
     keepalive.close()
     leases.close()
     await statusServer?.close()
@@ -440,25 +393,6 @@ export async function startSlave(settings: SlaveSettings, deps: SlaveDeps): Prom
       return Promise.resolve()
     },
   }
-}
-
-async function welcomed(link: MasterLink, deadlineMs: number): Promise<boolean> {
-  if (link.welcomes > 0) return true
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<boolean>((resolve) => {
-    timer = setTimeout(() => resolve(false), deadlineMs)
-  })
-  const met = await Promise.race([link.firstWelcome.then(() => true), late])
-  clearTimeout(timer)
-  return met
-}
-
-/** Every connection ends within 1 s of `end`; the engine destroys those that do not. */
-async function gone(connections: Connections): Promise<void> {
-  const deadline = performance.now() + 1_500
-  while (connections.size > 0 && performance.now() < deadline)
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  for (const connection of connections.values()) connection.ssh.destroy()
 }
 
 /** JSON has no Infinity. */
