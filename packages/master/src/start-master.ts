@@ -2,20 +2,17 @@
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
-import type { ServerOptions } from 'node:https'
 import type { AddressInfo } from 'node:net'
-import { hostname, networkInterfaces } from 'node:os'
+import { hostname } from 'node:os'
 import { resolve } from 'node:path'
-import { createSecureContext, type Server as TlsServer } from 'node:tls'
+import type { Server as TlsServer } from 'node:tls'
 
 import {
   DEFAULT_PROJECT,
-  errorText,
   formatHostPort,
   isLoopback,
   onePort,
   SshoalError,
-  type FixedPort,
   type Log,
   type Place,
 } from '@sshoal/shared'
@@ -37,8 +34,10 @@ import { withLeases } from './leases/lease-answer.ts'
 import { createLeaseMetrics } from './leases/lease-metrics.ts'
 import { leaseSlaves } from './leases/lease-slaves.ts'
 import { Leases } from './leases/leases.ts'
+import { hostsOf, listen, reachable, readTls } from './listening.ts'
 import { createMasterMetrics } from './metrics.ts'
 import { readRegionFallback, type MasterSettings } from './options.ts'
+import { FixedPorts } from './registry/fixed-ports.ts'
 import { RefusedKeys } from './registry/refused.ts'
 import { Registry } from './registry/registry.ts'
 import { openStore, redisAccess } from './store/open-store.ts'
@@ -157,7 +156,7 @@ async function start(
       own: (question) => access.desk.own(question),
       visited: (report, slave) => access.desk.visited(report, slave),
     },
-    fixedPorts: async (region) => fixedPortsOf(knownPorts, region, regionFallback),
+    fixedPorts: (region) => fixedPorts.of(region),
     store,
     lastInvalidation: store.state === 'changed' ? 0 : await store.lastInvalidation(),
     log,
@@ -167,7 +166,7 @@ async function start(
   events.subscribe(({ type }) => metrics.events.inc({ type }))
   const registry = new Registry({ store, cluster, log, authority: hookAuthority(hookSource) })
   undo.push(() => registry.close())
-  const knownPorts = new FixedPorts(registry)
+  const fixedPorts = new FixedPorts(registry, regionFallback)
   const hook = await openHook(hookSource, {
     registry,
     cluster,
@@ -382,81 +381,4 @@ function checkSettings(settings: MasterSettings): void {
     )
   if (problems.length > 0)
     throw new SshoalError('INVALID_CONFIG', problems.join('\n'), { details: { problems } })
-}
-
-function readTls({ tlsCert, tlsKey }: MasterSettings): ServerOptions | undefined {
-  if (tlsCert === undefined || tlsKey === undefined) return undefined
-  try {
-    const tls = { cert: readFileSync(tlsCert), key: readFileSync(tlsKey) }
-    createSecureContext(tls) // throws where the two do not fit, before anything is put in force
-    return tls
-  } catch (error) {
-    throw new SshoalError('TLS_UNUSABLE', `--tls-cert/--tls-key cannot be used: ${errorText(error)}`, {
-      cause: error,
-    })
-  }
-}
-
-async function listen(
-  api: Awaited<ReturnType<typeof buildApi>>,
-  { listen: { host, port } }: MasterSettings,
-): Promise<void> {
-  try {
-    await api.listen({ host, port })
-  } catch (error) {
-    throw new SshoalError(
-      'LISTEN_FAILED',
-      `cannot listen on ${formatHostPort(host, port)}: ${errorText(error)}`,
-      { cause: error },
-    )
-  }
-}
-
-/** A wildcard stands for all addresses of this machine. */
-function hostsOf(address: string): string[] {
-  if (address !== '0.0.0.0' && address !== '::') return [address]
-  return Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map((one) => one.address))
-}
-
-/** A wildcard is no address to go to. */
-function reachable(address: string): string {
-  if (address === '0.0.0.0') return '127.0.0.1'
-  return address === '::' ? '::1' : address
-}
-
-/** The fixed ports of all devices; while the store is away as they were: a slave that links anew keeps its tunnels. */
-class FixedPorts {
-  readonly #registry: Registry
-  #last: Awaited<ReturnType<Registry['fixedPorts']>> | undefined
-
-  constructor(registry: Registry) {
-    this.#registry = registry
-  }
-
-  async fixedPorts(): Promise<Awaited<ReturnType<Registry['fixedPorts']>>> {
-    try {
-      this.#last = await this.#registry.fixedPorts()
-      return this.#last
-    } catch (error) {
-      if (this.#last) return this.#last
-      throw error
-    }
-  }
-}
-
-/** Those of devices that may come to a slave of this region. */
-async function fixedPortsOf(
-  registry: Pick<Registry, 'fixedPorts'>,
-  region: string | undefined,
-  fallback: ReadonlyMap<string, readonly string[]>,
-): Promise<FixedPort[]> {
-  const all = await registry.fixedPorts()
-  return all
-    .filter(
-      (owner) =>
-        owner.region === undefined ||
-        owner.region === region ||
-        (fallback.get(owner.region) ?? []).includes(region ?? ''),
-    )
-    .map(({ project, device, port }) => ({ project, device, port }))
 }
