@@ -1,7 +1,7 @@
 // Puts a master together from its parts, starts it and ends it: store, tokens, registry, hook, live cluster, REST, links.
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { createServer, type Server } from 'node:http'
+import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { hostname } from 'node:os'
 import { resolve } from 'node:path'
@@ -77,9 +77,14 @@ export async function startMaster(settings: MasterSettings, deps: MasterDeps): P
   try {
     return await start(settings, deps, undo)
   } catch (error) {
-    for (const step of undo.toReversed()) await step()
+    await undoAll(undo)
     throw error
   }
+}
+
+/** The last first: what others stand on ends after them. */
+async function undoAll(undo: (() => Promise<void> | void)[]): Promise<void> {
+  for (const step of undo.splice(0).toReversed()) await step()
 }
 
 async function start(
@@ -88,7 +93,6 @@ async function start(
   undo: (() => Promise<void> | void)[],
 ): Promise<Master> {
   let ready = false
-  const locals: Server[] = []
   const store = await openStore(settings, log)
   undo.push(() => store.close())
   const tokens = new Tokens(store)
@@ -161,7 +165,6 @@ async function start(
     lastInvalidation: store.state === 'changed' ? 0 : await store.lastInvalidation(),
     log,
   })
-  undo.push(() => cluster.close())
   const metrics = createMasterMetrics(cluster)
   events.subscribe(({ type }) => metrics.events.inc({ type }))
   const registry = new Registry({ store, cluster, log, authority: hookAuthority(hookSource) })
@@ -207,7 +210,6 @@ async function start(
     count: (change) => leaseMetrics.changes.inc({ change }),
     countRefused: (code) => leaseMetrics.refused.inc({ code }),
   })
-  undo.push(() => leases.close())
   leaseMetrics.watch(leases)
   const accessMetrics = createAccessMetrics(metrics.registry)
   const access = makeAccess({
@@ -228,6 +230,7 @@ async function start(
     countDropped: (lines) => accessMetrics.dropped.inc(lines),
   })
   undo.push(() => access.close())
+  undo.push(() => leases.close())
   registry.onChanged((before, after) => access.deviceChanged(before, after))
   access.users.onRemoved(({ project, id }) => tokens.revokeOf(project, id))
   registry.onRemoved(async (project, device, target) => {
@@ -246,6 +249,7 @@ async function start(
     queue: () => leases.backlog,
   })
   undo.push(() => health.close())
+  undo.push(() => cluster.close())
   const api = await buildApi({
     cluster,
     registry,
@@ -296,8 +300,10 @@ async function start(
     local.on('upgrade', (request, socket, head) => links.upgrade(request, socket, head))
     await new Promise<void>((resolve) => local.listen(0, '127.0.0.1', resolve))
     linkUrl = `http://127.0.0.1:${(local.address() as AddressInfo).port}`
-    undo.push(() => void local.close())
-    locals.push(local)
+    undo.push(() => {
+      local.close()
+      local.closeAllConnections()
+    })
   }
   ready = true
   log.info({ url, store: store.id, hook: hook.name, version }, 'master ready')
@@ -305,21 +311,7 @@ async function start(
   let closing: Promise<void> | undefined
   async function close(): Promise<void> {
     ready = false
-    links.close()
-    for (const local of locals) {
-      local.close()
-      local.closeAllConnections()
-    }
-    await api.close()
-    leases.close()
-    health.close()
-    cluster.close()
-    await access.close()
-    await feed.close()
-    await hook.close()
-    await registry.close()
-    events.close()
-    await store.close()
+    await undoAll(undo)
     log.info('master stopped')
   }
 
