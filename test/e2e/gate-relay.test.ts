@@ -312,6 +312,70 @@ test('what is open over a relay survives the end of a master, and so does the wa
   await world.all.restartMaster(1)
 })
 
+describe('a slave that is gone', () => {
+  interface Entry {
+    visit: string
+    slave: string
+    endedAt?: string
+    reason?: string
+    bytesToTarget?: number
+  }
+  const audited = async (target: string): Promise<Entry[]> =>
+    (await world.ok<{ entries: Entry[] }>('GET', `/audit?type=visit&target=${target}`)).entries
+
+  test('that only stood still says when it is back that its visits stand, and how they end', async () => {
+    await world.device('patient', 1, { forwards: [onEcho()] })
+    await grantBoth('patient')
+    const visit = await openVisit((await bob.open('patient', 22, 1)).address)
+    visit.send('here')
+    await visit.receive(4)
+    const { process } = of(world.all.slaves, 1)
+    process.signal('SIGSTOP')
+    const entry = async (): Promise<Entry> => of(await audited('patient'), 0)
+    await eventually(async () => expect(await entry()).toMatchObject({ reason: 'its slave was lost' }), {
+      within: 30_000,
+    })
+    process.signal('SIGCONT')
+    await eventually(async () => expect(await entry()).not.toHaveProperty('endedAt'), { within: 20_000 })
+    visit.send('again')
+    await visit.receive(9)
+    visit.close()
+    await eventually(async () => expect(await entry()).toMatchObject({ bytesToTarget: 9 }))
+  })
+
+  test('killed with visits in the middle: each has its end in the audit, once, and only the bytes are unknown', async () => {
+    await world.device('sudden', 1, { forwards: [onEcho()] })
+    await grantBoth('sudden')
+    const events = await world.events()
+    const relayed = await openVisit((await ann.open('sudden', 22, 0)).address)
+    const direct = await openVisit((await bob.open('sudden', 22, 1)).address)
+    for (const visit of [relayed, direct]) {
+      visit.send('here')
+      await visit.receive(4)
+    }
+    await eventually(async () => expect(await audited('sudden')).toHaveLength(2))
+    const { process, id: slave } = of(world.all.slaves, 1)
+    process.signal('SIGKILL')
+    await process.exited
+    await events.next('slave.lost', { slave })
+    const entries = await eventually(async () => {
+      const found = await audited('sudden')
+      expect(found.every(({ endedAt }) => endedAt !== undefined)).toBe(true)
+      return found
+    })
+    for (const { reason, bytesToTarget } of entries)
+      expect({ reason, bytesToTarget }).toEqual({ reason: 'its slave was lost', bytesToTarget: undefined })
+    await world.all.restartSlave(1)
+    // Whatever either master still had to tell of it comes before this.
+    await world.device('later', 1)
+    await events.next('tunnel.up', { device: 'later' })
+    const closed = events.list.filter(
+      ({ type, data }) => type === 'visit.closed' && data['target'] === 'sudden',
+    )
+    expect(closed.map(({ data }) => data['visit']).sort()).toEqual(entries.map(({ visit }) => visit).sort())
+  })
+})
+
 describe('--gate-host with several slaves', () => {
   test('G007: one name serves all; losing a slave strands nobody', async () => {
     const moving = await world.device('everywhere', 0)

@@ -238,6 +238,9 @@ async function start(
     if (target) await access.targets.forget(target)
   })
   events.subscribe((event) => leases.onEvent(event))
+  events.subscribe(({ type, data }) => {
+    if (SLAVE_CHANGES.has(type)) void access.slaveChanged((data as { slave: string }).slave)
+  })
   await leases.start()
   const answer = access.withUsers(withLeases(leases, askHook))
   const health = new Health({
@@ -355,6 +358,9 @@ async function openFeed(
 }
 
 /** Refusals that concern no device have events of their own. */
+/** After these the visits of a slave may have ended with it. */
+const SLAVE_CHANGES = new Set(['slave.lost', 'slave.ready', 'slave.synced'])
+
 const REFUSED_EVENTS: Record<string, string> = { NEGOTIATION_FAILED: 'connection.negotiation-failed' }
 
 function shownKey(refusal: { username?: string | undefined }): object {

@@ -129,6 +129,8 @@ export const VisitReport = Type.Object({
   via: Type.Optional(Name),
   /** ms since 1970. */
   startedAt: Count,
+  /** Told before: after every welcome, because a slave that was away may have been taken for lost with its visits. */
+  standing: Type.Optional(Type.Literal(true)),
   ended: Type.Optional(
     Type.Object({
       at: Count,

@@ -205,6 +205,19 @@ describe('while no master is linked', () => {
     expect(ended?.ended).toMatchObject({ bytesToTarget: 5, reason: 'finished' })
   })
 
+  test('a visit that stands is told again to the next master, which may have taken it for lost', async () => {
+    await world.device(s1, 'pi')
+    const { client } = await world.user(s1)
+    await exchange(await visit(client, 'pi'), 'over')
+    const channel = await visit(client, 'pi')
+    await until(() => world.reports(s1).length === 3)
+    s1.master.wire.terminate()
+    await until(() => world.reports(s1).length > 3)
+    expect(world.reports(s1).at(-1)).toEqual({ ...world.reports(s1)[2], standing: true })
+    expect(await exchange(channel, 'still')).toBe('still')
+    expect((await world.ended(s1, 2)).at(-1)).not.toHaveProperty('standing')
+  })
+
   test('an end that was told into a link that broke is told again to the next master, and no more once it is confirmed', async () => {
     await world.device(s1, 'pi')
     const { client } = await world.user(s1)

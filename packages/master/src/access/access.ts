@@ -16,6 +16,7 @@ import { Gates } from './gates.ts'
 import { Grants } from './grants.ts'
 import { LeaseAudit } from './lease-audit.ts'
 import { Ledger } from './ledger.ts'
+import { LostVisits } from './lost-visits.ts'
 import { OwnPlaces } from './own-places.ts'
 import { Pools } from './pools.ts'
 import { Projects } from './projects.ts'
@@ -79,7 +80,14 @@ export function makeAccess(deps: AccessDeps) {
   const reach = new Reach({ directory, projects, traits, now })
   const ownPlaces = new OwnPlaces({ slaves, store, gateHost: deps.gateHost, masters: deps.masters })
   const writer = new AuditWriter({ store, log, wrote, lost: () => deps.countReport('lost') })
-  const visits = new Visits({ writer, announce, count: deps.countReport })
+  const visits = new Visits({ writer, slaves, announce, count: deps.countReport })
+  const lostVisits = new LostVisits({
+    store,
+    slaves,
+    log,
+    now,
+    announce: (record) => visits.announce(record),
+  })
   return {
     directory,
     ledger,
@@ -112,10 +120,14 @@ export function makeAccess(deps: AccessDeps) {
       const own = await new DeviceTargets(store).of(after.project, after.id)
       if (own) await revocation.on(after.project, await targets.selectors(own.target), undefined)
     },
+    /** A slave left the view, or came into it. */
+    slaveChanged: (slave: string) => lostVisits.slaveChanged(slave),
+    sweepLostVisits: () => lostVisits.sweep(),
     leases: new LeaseAudit(writer, store, now),
     flush: () => writer.flush(),
     sweepAudit: () => sweep.sweep(),
     close: async () => {
+      await lostVisits.close()
       await sweep.close()
       await writer.close()
     },

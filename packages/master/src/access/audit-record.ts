@@ -1,9 +1,9 @@
 // One line of the audit: a change, or a visit. Ids are made so that the store's ascending order is newest first.
-import { randomUUID } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 
 import type { VisitReport } from '@sshoal/shared'
 
-import type { Change } from '../store/store.ts'
+import type { Change, Claim } from '../store/store.ts'
 
 /** What a line is about; by these it is found again. */
 export interface AuditAbout {
@@ -34,15 +34,26 @@ export interface AuditRecord extends AuditAbout {
 export interface AuditVisit {
   id: string
   slave: string
+  /** Of the slave, while the visit stands: short for what its hello said. */
+  process?: string
   via?: string
   remoteAddress: string
   port: number
   forward?: string
   account?: string
-  ended?: VisitReport['ended']
+  ended?: {
+    /** ms since 1970. */
+    at: number
+    reason: string
+    /** Missing: its slave was lost and has not said. */
+    bytesToTarget?: number
+    bytesFromTarget?: number
+  }
 }
 
 export const AUDIT = 'audit'
+/** A claim of every visit that stands, to find those of a slave. */
+export const STANDING = 'standing'
 const LATEST = 9_999_999_999_999
 
 /** The ids of everything that was at `at` or earlier begin with this or stand behind it. */
@@ -63,8 +74,8 @@ export function putAudit(
   return { type: 'put', ref: { kind: AUDIT, project: value.project, id: value.id }, value }
 }
 
-/** The same record at a visit's begin and at its end. */
-export function visitAudit(report: VisitReport, slave: string): AuditRecord {
+/** The same record at a visit's begin and at its end. `instance`: of the slave, as its hello says it. */
+export function visitAudit(report: VisitReport, slave: string, instance?: string): AuditRecord {
   const { id, project, user, login, fingerprint, target, grant, startedAt } = report
   const { via, remoteAddress, port, forward, account, ended } = report
   return {
@@ -80,6 +91,7 @@ export function visitAudit(report: VisitReport, slave: string): AuditRecord {
     visit: {
       id,
       slave,
+      ...(instance === undefined || ended ? {} : { process: short(instance) }),
       ...(via === undefined ? {} : { via }),
       remoteAddress,
       port,
@@ -88,4 +100,29 @@ export function visitAudit(report: VisitReport, slave: string): AuditRecord {
       ...(ended === undefined ? {} : { ended }),
     },
   }
+}
+
+/** A line of the audit as the store keeps it. */
+export function claimsOfAudit({ id, visit }: AuditRecord): Claim[] {
+  if (!visit || visit.ended || visit.process === undefined) return []
+  return [{ index: STANDING, value: `${short(visit.slave)}.${visit.process}.${short(id)}` }]
+}
+
+/** Whose visits a claim says to be standing: to be compared with the same of a slave that is there. */
+export function standingAt(value: string): { slave: string; process: string } {
+  const [slave = '', process = ''] = value.split('.')
+  return { slave, process }
+}
+
+export function slaveOfClaims(slave: string): string {
+  return short(slave)
+}
+
+export function processOfClaims(instance: string): string {
+  return short(instance)
+}
+
+/** Slaves choose these texts, of any length and characters. */
+function short(text: string): string {
+  return createHash('sha256').update(text).digest('base64url').slice(0, 22)
 }

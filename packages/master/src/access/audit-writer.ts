@@ -4,7 +4,7 @@ import { errorText, type Log } from '@sshoal/shared'
 
 import { Flushing } from '../flushing.ts'
 import type { Change, Store, StoredRecord } from '../store/store.ts'
-import { AUDIT, type AuditRecord } from './audit-record.ts'
+import { AUDIT, claimsOfAudit, type AuditRecord } from './audit-record.ts'
 
 export interface AuditWriterDeps {
   store: Pick<Store, 'get' | 'transact'>
@@ -117,20 +117,26 @@ function waitingFor(record: AuditRecord): Waiting {
   return { record, done, settle }
 }
 
-/** The end of a visit that stands there, told by the slave that told of its begin: nobody else may write over it. */
-function isNews(record: AuditRecord, before: AuditRecord): boolean {
-  return (
-    before.visit !== undefined &&
-    before.visit.ended === undefined &&
-    record.visit?.ended !== undefined &&
-    record.visit.slave === before.visit.slave
-  )
+/**
+ * The end of a visit that stands there, told by the slave that told of its begin: nobody else may write over it. Of a visit
+ * that ended because its slave was lost (lost-visits.ts), whatever that slave says when it is back after all.
+ */
+function isNews({ visit }: AuditRecord, { visit: before }: AuditRecord): boolean {
+  if (!visit || !before || visit.slave !== before.slave) return false
+  if (!before.ended) return visit.ended !== undefined
+  return before.ended.bytesToTarget === undefined
 }
 
 function changeOf(record: AuditRecord, found: StoredRecord<AuditRecord> | undefined): Change[] {
   const { project, id } = record
   if (found && !isNews(record, found.value)) return []
   return [
-    { type: 'put', ref: { kind: AUDIT, project, id }, value: record, expect: found?.version ?? 'absent' },
+    {
+      type: 'put',
+      ref: { kind: AUDIT, project, id },
+      value: record,
+      claims: claimsOfAudit(record),
+      expect: found?.version ?? 'absent',
+    },
   ]
 }

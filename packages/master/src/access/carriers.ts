@@ -10,6 +10,7 @@ export interface GateSlave {
   readonly region: string | undefined
   readonly hello: Pick<
     Hello,
+    | 'instance'
     | 'relay'
     | 'dials'
     | 'hostKeys'

@@ -1,13 +1,16 @@
 // What slaves report of visits: told as events, written down in the audit. A visit has one record, at its begin and again at
-// its end. A slave that does not hear that it was written down says it again, here or to another master.
+// its end. A slave that does not hear that it was written down says it again, here or to another master. Who was lost with
+// its visits says nothing any more (lost-visits.ts).
 import { atMost, type VisitReport } from '@sshoal/shared'
 import { LRUCache } from 'lru-cache'
 
-import { visitAudit } from './audit-record.ts'
+import { visitAudit, type AuditRecord } from './audit-record.ts'
 import type { AuditWriter } from './audit-writer.ts'
+import type { GateSlaves } from './carriers.ts'
 
 export interface VisitsDeps {
   writer: Pick<AuditWriter, 'add'>
+  slaves: Pick<GateSlaves, 'get'>
   announce(type: string, data: object, scope?: { project?: string }): void
   count(what: 'opened' | 'closed'): void
 }
@@ -25,38 +28,26 @@ export class Visits {
 
   /** Resolves when it is written down, or given up. */
   report(report: VisitReport, slave: string): Promise<void> {
+    const record = visitAudit(report, slave, this.#deps.slaves.get(slave)?.hello.instance)
     const state = `${slave} ${report.id} ${report.ended ? 'closed' : 'opened'}`
-    if (!this.#told.has(state)) {
+    if (!report.standing && !this.#told.has(state)) {
       this.#told.set(state, true)
-      this.#announce(report, slave)
+      this.announce(record)
     }
-    return this.#deps.writer.add(visitAudit(report, slave))
+    return this.#deps.writer.add(record)
   }
 
-  #announce(report: VisitReport, slave: string): void {
-    const { project, login, user, fingerprint, remoteAddress, target, forward, port } = report
-    const { grant, account, via, ended } = report
-    const data = {
-      visit: report.id,
-      user: login,
-      userId: user,
-      fingerprint,
-      remoteAddress,
-      target,
-      ...(forward === undefined ? {} : { forward }),
-      port,
-      grant,
-      ...(account === undefined ? {} : { account }),
-      slave,
-      ...(via === undefined ? {} : { via }),
-      startedAt: new Date(report.startedAt).toISOString(),
-    }
+  announce({ project, user, userId, fingerprint, target, grant, at, visit }: AuditRecord): void {
+    if (!visit) return
+    const { id, process: _process, ended, ...way } = visit
+    const startedAt = new Date(at).toISOString()
+    const data = { visit: id, user, userId, fingerprint, target, grant, ...way, startedAt }
     this.#deps.count(ended ? 'closed' : 'opened')
     if (!ended) return this.#deps.announce('visit.opened', data, { project })
-    const { at, ...more } = ended
+    const { at: endedAt, ...more } = ended
     this.#deps.announce(
       'visit.closed',
-      { ...data, endedAt: new Date(at).toISOString(), ...more },
+      { ...data, endedAt: new Date(endedAt).toISOString(), ...more },
       { project },
     )
   }

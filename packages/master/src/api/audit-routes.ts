@@ -35,8 +35,10 @@ const AuditBody = Type.Object({
   port: Type.Optional(Type.Integer()),
   forward: Text,
   account: Text,
-  endedAt: Type.Optional(Type.String({ description: 'Missing: it stands, or its slave was lost.' })),
-  bytesToTarget: Type.Optional(Type.Integer()),
+  endedAt: Type.Optional(Type.String({ description: 'Missing: it stands.' })),
+  bytesToTarget: Type.Optional(
+    Type.Integer({ description: 'Missing after its end: its slave was lost, and nobody counted.' }),
+  ),
   bytesFromTarget: Type.Optional(Type.Integer()),
   reason: Type.Optional(Type.String({ description: 'Why the visit ended.' })),
 })
@@ -104,7 +106,12 @@ function viewAudit({ at, by, visit, ...record }: AuditRecord): AuditBody {
   }
 }
 
-function viewVisit({ id, ended, ...visit }: NonNullable<AuditRecord['visit']>): Partial<AuditBody> {
+function viewVisit({
+  id,
+  ended,
+  process: _process,
+  ...visit
+}: NonNullable<AuditRecord['visit']>): Partial<AuditBody> {
   const { at, ...more } = ended ?? {}
   return { visit: id, ...visit, ...(at === undefined ? {} : { endedAt: timeText(at), ...more }) }
 }

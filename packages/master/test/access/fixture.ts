@@ -14,6 +14,7 @@ export function gateSlave(id: string, more: Partial<GateSlave> = {}): GateSlave 
     state: 'ready',
     region: undefined,
     hello: {
+      instance: `${id} begun once`,
       publicPort: 2_222,
       sshPorts: [2_222],
       forwardPorts: { first: 20_000, last: 25_000 },

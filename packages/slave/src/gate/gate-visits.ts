@@ -1,6 +1,6 @@
 // Every visit through the gate that this slave lets in or carries, by key, so that a change finds them: it asks the master
 // again for each, and cuts those that are not granted any more. An outage cuts nobody, except where the time is over.
-import type { VisitAnswer } from '@sshoal/shared'
+import type { VisitAnswer, VisitReport } from '@sshoal/shared'
 
 import type { SlaveParts } from '../slave-parts.ts'
 import type { VisitEnd } from '../ssh2/index.ts'
@@ -45,6 +45,17 @@ export class GateVisits {
     if (!same?.delete(visit)) return
     this.#size--
     if (same.size === 0) this.#byKey.delete(fingerprint)
+  }
+
+  /** Those that stand and are carried here, as they are told again to a master that may have taken them for lost. */
+  standing(): VisitReport[] {
+    const reports: VisitReport[] = []
+    for (const same of this.#byKey.values())
+      for (const visit of same) {
+        const report = visit.live && this.#isCarried(visit) ? visit.report() : undefined
+        if (report) reports.push({ ...report, standing: true })
+      }
+    return reports
   }
 
   began(visit: GateVisit): void {
@@ -119,8 +130,12 @@ export class GateVisits {
 
   /** Who carries a visit tells of it, and nobody else. */
   #tell(visit: GateVisit, end?: VisitEnd): void {
-    if (visit.grant?.carrier.slave !== this.#parts.id) return
+    if (!this.#isCarried(visit)) return
     const report = visit.report(end)
     if (report) this.#parts.reports.send(report)
+  }
+
+  #isCarried(visit: GateVisit): boolean {
+    return visit.grant?.carrier.slave === this.#parts.id
   }
 }

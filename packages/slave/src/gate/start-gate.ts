@@ -99,7 +99,10 @@ export async function startGate(options: GateOptions): Promise<RunningGate> {
       }),
       ...(dialer.dials && { dials: true }),
     }),
-    welcomed: () => reports.flush(),
+    welcomed() {
+      reports.flush()
+      void reports.remind(visits.standing())
+    },
     async recheck(fingerprints) {
       void listener?.recheck(fingerprints)
       return visits.recheck(fingerprints)

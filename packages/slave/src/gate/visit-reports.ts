@@ -53,6 +53,17 @@ export class VisitReports {
       void this.#tell(reports.slice(at, at + MAX_REPORTS))
   }
 
+  /** What a master was told before, as long as one listens; whoever comes next is told again. */
+  async remind(reports: readonly VisitReport[]): Promise<void> {
+    const { link, log } = this.#parts
+    try {
+      for (let at = 0; at < reports.length && link.linked; at += MAX_REPORTS)
+        await link.request('visited', { reports: reports.slice(at, at + MAX_REPORTS) }, DEADLINE_MS)
+    } catch (error) {
+      log.debug({ reason: errorText(error) }, 'a master could not be told which visits stand')
+    }
+  }
+
   close(): void {
     clearTimeout(this.#again)
   }
