@@ -54,8 +54,8 @@ export function makeRedisClient(
     // After a failover the old server answers so; the next connection finds the new one.
     reconnectOnError: (error) => error.message.startsWith('READONLY'),
   }
-  if (mode === 'cluster')
-    return new Cluster(nodes, {
+  if (mode === 'cluster') {
+    const cluster = new Cluster(nodes, {
       enableOfflineQueue: false,
       // Redirections tell that nothing was done; a connection that closed does not.
       retryDelayOnFailover: 0,
@@ -66,6 +66,12 @@ export function makeRedisClient(
       // Certificates are made for names; what the cluster says of itself is then a name too.
       ...(tls === undefined ? {} : { dnsLookup: (host, found) => found(null, host) }),
     })
+    // A redirection that comes while it disconnects makes a node, and ioredis would wait for that one's end forever.
+    cluster.on('+node', (node: Redis) => {
+      if (cluster.status === 'disconnecting') node.disconnect()
+    })
+    return cluster
+  }
   if (mode === 'sentinel')
     return new Redis({
       ...common,
