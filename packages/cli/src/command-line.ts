@@ -30,6 +30,7 @@ export async function runCommandLine(
     .exitOverride()
     .enablePositionalOptions()
     .showSuggestionAfterError()
+    .showHelpAfterError('See `sshoal --help`.')
   const acts: Acts = {
     width: context.terminal.width,
     async act(verb, command) {
@@ -63,7 +64,7 @@ function addNode(parent: Command, node: Verb | Group, acts: Acts): void {
     .command(node.name)
     .helpOption('-h, --help', 'show this help')
     .enablePositionalOptions()
-  command.description(node.summary)
+  command.description(node.summary).showHelpAfterError(`See \`${commandWords(command)} --help\`.`)
   if ('members' in node) {
     command.helpCommand(false)
     if (node.self) makeVerb(command, node.self, acts)

@@ -123,6 +123,16 @@ describe('help', () => {
     expect(err).toContain('kick')
   })
 
+  test.each([
+    ['sshoal', ['fish']],
+    ['sshoal grant', ['grant', 'add']],
+  ])('of %s is where a word sends that it does not know, with exit code 2', async (command, words) => {
+    const { code, err } = await run(words)
+    expect(code).toBe(2)
+    expect(err).toContain(`unknown command '${words.at(-1)}'`)
+    expect(err).toContain(`See \`${command} --help\`.`)
+  })
+
   test('is not in the way of the version', async () => {
     expect(await run(['--version'])).toMatchObject({ code: 0, out: '1.2.3\n' })
   })
