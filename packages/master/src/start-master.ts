@@ -357,10 +357,10 @@ async function openFeed(
   return new RedisFeed({ master, prefix: settings.redisPrefix, connect: () => makeRedisClient(access), log })
 }
 
-/** Refusals that concern no device have events of their own. */
 /** After these the visits of a slave may have ended with it. */
 const SLAVE_CHANGES = new Set(['slave.lost', 'slave.ready', 'slave.synced'])
 
+/** Refusals that concern no device have events of their own. */
 const REFUSED_EVENTS: Record<string, string> = { NEGOTIATION_FAILED: 'connection.negotiation-failed' }
 
 function shownKey(refusal: { username?: string | undefined }): object {
