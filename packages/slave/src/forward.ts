@@ -4,6 +4,7 @@ import { createServer, isIP, type Server, type Socket } from 'node:net'
 
 import { plainAddress, type Forward } from '@sshoal/shared'
 
+import { acceptCheaply } from './ssh2/index.ts'
 import type { ForwardRequest, SshConnection } from './ssh2/index.ts'
 import type { Visits } from './visits.ts'
 
@@ -114,6 +115,7 @@ export class BoundForward implements LiveForward {
         resolve()
       })
     })
+    acceptCheaply(server)
     return new BoundForward(options, server)
   }
 

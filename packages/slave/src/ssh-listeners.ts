@@ -3,6 +3,8 @@ import { createServer, type AddressInfo, type Server, type Socket } from 'node:n
 
 import { formatHostPort, SshoalError, type HostPort } from '@sshoal/shared'
 
+import { acceptCheaply } from './ssh2/index.ts'
+
 export interface SshListeners {
   ports: number[]
   /** Hands over every connection from now on, and those that came since listening began. */
@@ -41,6 +43,7 @@ export async function startSshListeners(addresses: readonly HostPort[]): Promise
         { cause: error },
       )
     }
+    acceptCheaply(server)
     server.on('connection', (socket) => onSocket(socket))
     // accept(2) fails when descriptors run out; those who wait in the backlog are taken when there are some again.
     server.on('error', () => {})

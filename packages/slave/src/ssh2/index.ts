@@ -5,6 +5,7 @@ export { FairTurns } from './fair-turns.ts'
 export { generateHostKey, HostKeyError, hostKeyPublic, signWithHostKey } from './host-key.ts'
 export { cryptoInUse, LibraryError } from './library.ts'
 export { OpenFailure } from './message.ts'
+export { acceptCheaply } from './patches/cheap-accept.ts'
 export { createSshServer } from './server.ts'
 export type { SshClient, SshClientHandlers, SshClientOptions } from './client.ts'
 export type {
