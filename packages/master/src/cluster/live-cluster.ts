@@ -188,6 +188,7 @@ export class LiveCluster implements Cluster {
   }
 
   close(): void {
+    this.live.close()
     this.roster.close()
     this.invalidator.close()
   }

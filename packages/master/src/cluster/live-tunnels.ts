@@ -2,6 +2,7 @@
 // came over the link that speaks for its slave is decided before it comes here. Our own slaves' changes go on to the feed.
 import { holderKey, type Forward, type Holder, type Tunnel } from '@sshoal/shared'
 
+import { Announced } from './announced.ts'
 import type { LiveClusterDeps } from './cluster-deps.ts'
 import type { TunnelFilter, TunnelPage } from './cluster.ts'
 import { LiveTunnel } from './live-tunnel.ts'
@@ -25,6 +26,11 @@ export class LiveTunnels {
   readonly #deps: LiveTunnelsDeps
   readonly #table = new TunnelTable(BUCKETS)
   readonly #perProject = new Map<string, Project>()
+  readonly #announced = new Announced((tunnel) => {
+    // Of one that has gone it was noted how it went.
+    if (this.#table.get(tunnel.key) === tunnel)
+      this.#saw(tunnel.holder(), tunnel.facts(), tunnel.slave, 'announced')
+  })
   /** The greatest epoch that was seen, over all holders. */
   lastEpoch = 0
   readonly counters = { ups: 0, downs: 0, moves: 0, dropped: 0 }
@@ -96,7 +102,8 @@ export class LiveTunnels {
     this.counters.ups++
     const type = current && current.slave !== slave ? 'tunnel.moved' : 'tunnel.up'
     this.#tell(type, tunnel, current && current.slave !== slave ? { from: current.slave.id } : undefined)
-    this.#saw(wire, slave, options.announced ? 'announced' : 'connected')
+    if (!options.announced) this.#saw(wire, wire, slave, 'connected')
+    else if (slave.master === undefined) this.#announced.add(tunnel)
     return undefined
   }
 
@@ -133,6 +140,11 @@ export class LiveTunnels {
     for (const tunnel of slave.table.values()) this.#remove(tunnel, reason)
   }
 
+  /** Notes what is still to be noted. */
+  close(): void {
+    this.#announced.close()
+  }
+
   #project(name: string): Project {
     let project = this.#perProject.get(name)
     if (!project) this.#perProject.set(name, (project = { name, tunnels: 0 }))
@@ -159,20 +171,25 @@ export class LiveTunnels {
     if (--project.tunnels === 0) this.#perProject.delete(project.name)
     this.counters.downs++
     this.#tell('tunnel.down', tunnel, { reason })
-    if (tunnel.slave.master === undefined) this.#saw(tunnel.wire(), tunnel.slave, reason)
+    if (tunnel.slave.master === undefined) this.#saw(tunnel.holder(), tunnel.facts(), tunnel.slave, reason)
   }
 
   #tell(type: string, tunnel: LiveTunnel, more?: object): void {
     this.#deps.publish(type, tunnel.news(more), { project: tunnel.project })
   }
 
-  #saw(tunnel: Tunnel, slave: SlaveRecord, why: string): void {
+  #saw(
+    holder: Holder,
+    { remoteAddress, details = NO_DETAILS }: Pick<Tunnel, 'remoteAddress' | 'details'>,
+    slave: SlaveRecord,
+    why: string,
+  ): void {
     // Its own master writes it down.
     if (slave.master !== undefined) return
-    const sighting = { at: Date.now(), where: `${tunnel.remoteAddress} on ${slave.id}`, why }
-    if (tunnel.lease !== undefined) return this.#deps.saw(tunnel, sighting)
+    const sighting = { at: Date.now(), where: `${remoteAddress} on ${slave.id}`, why }
+    if (holder.lease !== undefined) return this.#deps.saw(holder, sighting)
     const region = slave.region === undefined ? {} : { region: slave.region }
-    this.#deps.saw(tunnel, { ...sighting, ...region, details: tunnel.details ?? NO_DETAILS })
+    this.#deps.saw(holder, { ...sighting, ...region, details })
   }
 }
 
