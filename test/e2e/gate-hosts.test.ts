@@ -25,15 +25,36 @@ test('no slave dials the cluster’s own ports, on whichever machine and by whic
       two: ['10.77.0.3/24', 'fd77::3/64'],
       plain: ['10.77.0.4/24', 'fd77::4/64'],
     },
-    names: { 'two.test': '10.77.0.3', 'gate.test': '10.77.0.4', 'master.test': '10.77.0.1' },
+    names: {
+      'two.test': '10.77.0.3',
+      'gate.test': '10.77.0.4',
+      'redis.test': '10.77.0.4',
+      'master.test': '10.77.0.1',
+    },
   })
   // A service address, as anycast has them: on `lo`, and no loopback.
   await network.exec('two', 'ip', ['addr', 'add', '10.99.0.3/32', 'dev', 'lo'])
   await network.exec('one', 'ip', ['route', 'add', '10.99.0.3', 'via', '10.77.0.3'])
+  // The Redis of the master, and one that follows it, of which only the first one knows.
+  const follows = ['--port', '6380', '--replicaof', '10.77.0.4', '6379']
+  for (const more of [['--port', '6379'], follows]) {
+    const words = [
+      '--bind',
+      '0.0.0.0',
+      '--protected-mode',
+      'no',
+      '--save',
+      '',
+      '--dir',
+      makeFolder(),
+      ...more,
+    ]
+    await start('redis-server', words, { netns: network.netns('plain') }).waitForOutput(/Ready to accept/)
+  }
   const master = await startMaster({
     netns: network.netns('master'),
     listen: '[::]:8080',
-    flags: ['--insecure-http', '--gate-host', 'gate.test:2200'],
+    flags: ['--insecure-http', '--gate-host', 'gate.test:2200', '--redis', 'redis://redis.test'],
   })
   const url = 'http://master.test:8080'
   const slaveOf = (host: string) =>
@@ -86,7 +107,8 @@ test('no slave dials the cluster’s own ports, on whichever machine and by whic
     '10.77.0.1': [8_080],
     'fd77::1': [8_080],
     'master.test': [8_080],
-    '10.77.0.4': [2_200],
+    '10.77.0.4': [2_200, 6_379, 6_380],
+    'redis.test': [6_379],
   }
   for (const [address, ports] of Object.entries(cluster))
     for (const port of ports)

@@ -1,23 +1,26 @@
-// Where the cluster itself listens, as far as its masters know: slaves, masters and the gates' public names. No visit to a
-// host is ever dialled there, whatever `--dial` of a slave says.
+// Where the cluster itself listens, as far as its masters know: slaves, masters, the gates' public names, and the Redis of
+// the masters. No visit to a host is ever dialled there, whatever `--dial` of a slave says.
 import {
   addressesAmong,
   atMost,
+  isLoopback,
   lookupAll,
   onePort,
+  type HostPort,
   type OwnQuestion,
   type Place,
   type Resolve,
 } from '@sshoal/shared'
 import { LRUCache } from 'lru-cache'
 
+import { hostsOf } from '../listening.ts'
 import type { Store } from '../store/store.ts'
 import type { GateSlave, GateSlaves } from './carriers.ts'
 import { GATE, type Gate } from './gate.ts'
 
 export interface OwnPlacesDeps {
   slaves: GateSlaves
-  store: Pick<Store, 'scan'>
+  store: Pick<Store, 'scan' | 'places'>
   gateHost: { host: string; port: number | undefined } | undefined
   /** Of every master that is known. */
   masters(): Iterable<Place>
@@ -43,9 +46,14 @@ export class OwnPlaces {
 
   /** Those of the addresses that are the cluster's own with this port. Rejects where the store cannot be asked. */
   async among({ addresses, port }: OwnQuestion): Promise<string[]> {
-    const { slaves, masters } = this.#deps
+    const { slaves, masters, store } = this.#deps
     const all = [...slaves.all()]
-    const places = [...masters(), ...(await this.#gates(all)), ...all.flatMap(placesOf)]
+    const places = [
+      ...masters(),
+      ...(await this.#gates(all)),
+      ...all.flatMap(placesOf),
+      ...store.places.map(placeOfStore),
+    ]
     return addressesAmong(places, addresses, port, (host) => this.#resolve(host))
   }
 
@@ -94,4 +102,9 @@ function placesOf({ hello, seenAddress }: GateSlave): Place[] {
   ]
   const known = [publicHost, forwardHost, relay?.host].flatMap((host) => host ?? [])
   return [{ hosts: [...hello.addresses, seenAddress, ...known], ports }]
+}
+
+/** What a master reaches by loopback stands on its machine, and may be reached by all of its addresses. */
+function placeOfStore({ host, port }: HostPort): Place {
+  return { hosts: isLoopback(host) ? [host, ...hostsOf('::')] : [host], ports: [onePort(port)] }
 }

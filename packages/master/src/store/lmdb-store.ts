@@ -74,6 +74,7 @@ const EXPORT_PAGE = 500
 
 class LmdbStore implements Store {
   readonly state = 'ok'
+  readonly places = []
   readonly schema: Schema
   readonly #listeners = new Set<(state: StoreState, id: string) => void>()
   #id: string

@@ -1,6 +1,8 @@
 // One connection to Redis that never keeps anybody waiting: what it cannot answer within 2 s is refused, nothing is
 // queued while it is away, nothing is sent twice, and it comes back by itself. Knows ioredis, and no records.
-import { errorText, SshoalError, type Log } from '@sshoal/shared'
+import type { Socket } from 'node:net'
+
+import { errorText, SshoalError, type HostPort, type Log } from '@sshoal/shared'
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
 
 import { formatRedisAddress, readRedisTls, type RedisAddress, type RedisTlsFiles } from './redis-address.ts'
@@ -146,6 +148,24 @@ export class RedisConnection {
 
   get ready(): boolean {
     return this.#client.status === 'ready'
+  }
+
+  /** Where this Redis is: what was named, who is connected now, and the nodes that a cluster has. */
+  get nodes(): HostPort[] {
+    const nodes = this.#client instanceof Cluster ? this.#client.nodes() : []
+    const clients = this.#client instanceof Cluster ? nodes : [this.#client]
+    const found = [
+      ...nodes.map(({ options }) => options),
+      // Not there before the first connection, whatever its type says.
+      ...clients.map(({ stream }: { stream?: Socket }) => ({
+        host: stream?.remoteAddress,
+        port: stream?.remotePort,
+      })),
+    ]
+    return [
+      ...this.#access.address.nodes,
+      ...found.flatMap(({ host, port }) => (host === undefined || port === undefined ? [] : { host, port })),
+    ]
   }
 
   /** Calls back whenever the connection is there again, and whenever it ends. */

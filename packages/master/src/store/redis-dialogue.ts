@@ -2,7 +2,7 @@
 // here never happens there. Keeps Redis' clock. Knows identity and schema, and no records.
 import { randomUUID } from 'node:crypto'
 
-import { SshoalError } from '@sshoal/shared'
+import { SshoalError, type HostPort } from '@sshoal/shared'
 
 import { storeMoved } from './migrate-store.ts'
 import type { RedisConnection } from './redis-connection.ts'
@@ -18,8 +18,9 @@ const FAST_MS = 500
 const ATTEMPTS = 4
 
 export class RedisDialogue {
-  /** How many replicas follow, as Redis said last. */
+  /** How many replicas follow, as Redis said last, and where they are. */
   replicas = 0
+  replicaNodes: readonly HostPort[] = []
   readonly #connection: RedisConnection
   readonly #names: RedisNames
   readonly #identity: RedisIdentity
@@ -42,9 +43,17 @@ export class RedisDialogue {
     const begin = performance.now()
     const known = this.#identity.id
     const answer = await this.#run(LOOK, [this.#names.meta], [known, this.#schema.number, randomUUID()])
-    const [id, schema, replaces, now, replicas] = answer as [string, string, number, number, number]
+    const [id, schema, replaces, now, replicas, places] = answer as [
+      string,
+      string,
+      number,
+      number,
+      number,
+      string[],
+    ]
     this.#readClock(now, begin)
     this.replicas = replicas
+    this.replicaNodes = places.map(readReplica)
     if (known !== this.#identity.id) return undefined
     const seen = { id, schema: Number(schema), replaces: replaces === 1 }
     return this.#identity.look(seen) === 'older' ? seen.schema : undefined
@@ -133,4 +142,10 @@ export class RedisDialogue {
       `${this.#connection.where} has a store of schema ${Math.floor(found)}, which is being brought to ${this.#schema.number}`,
     )
   }
+}
+
+/** `192.0.2.1 6379`. */
+function readReplica(text: string): HostPort {
+  const [host = '', port = ''] = text.split(' ')
+  return { host, port: Number(port) }
 }

@@ -53,7 +53,7 @@ end
 
 /**
  * KEYS meta. ARGV known id or '', schema, a fresh id. Makes the store where nobody knows another one.
- * Answers id, schema, whether it replaces the known one, its clock, how many replicas follow.
+ * Answers id, schema, whether it replaces the known one, its clock, how many replicas follow, and where they are.
  */
 export const LOOK = redisScript(String.raw`${CLOCK}
 local at = redis.call('HMGET', KEYS[1], 'id', 'schema')
@@ -62,8 +62,11 @@ if not at[1] and ARGV[1] == '' then
   at = {ARGV[3], ARGV[2]}
 end
 local info = redis.pcall('INFO', 'replication')
-local replicas = type(info) == 'string' and string.match(info, 'connected_slaves:(%d+)') or '0'
-return {at[1] or '', at[2] or '0', redis.call('HEXISTS', KEYS[1], 'replaces:' .. ARGV[1]), now(), tonumber(replicas)}
+if type(info) ~= 'string' then info = '' end
+local replicas, places = string.match(info, 'connected_slaves:(%d+)') or '0', {}
+for ip, port in string.gmatch(info, 'slave%d+:ip=([^,]+),port=(%d+)') do places[#places + 1] = ip .. ' ' .. port end
+local replaces = redis.call('HEXISTS', KEYS[1], 'replaces:' .. ARGV[1])
+return {at[1] or '', at[2] or '0', replaces, now(), tonumber(replicas), places}
 `)
 
 /** KEYS meta. ARGV known id, schema, a fresh id. Makes what is there the successor of the known store; answers its id. */

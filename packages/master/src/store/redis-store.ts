@@ -1,7 +1,7 @@
 // The store in Redis, for any number of masters: every call is one script, so it sees and leaves one consistent state,
 // and the script itself looks whether it still is the same store. What survives a crash of Redis is what its append-only
 // file holds (`appendfsync`); what is taken away waits for replicas.
-import type { Log } from '@sshoal/shared'
+import type { HostPort, Log } from '@sshoal/shared'
 
 import { conflictOf } from './redis-conflict.ts'
 import { RedisConnection, type RedisAccess } from './redis-connection.ts'
@@ -121,6 +121,10 @@ class RedisStore implements Store {
 
   get state(): StoreState {
     return this.#identity.state
+  }
+
+  get places(): HostPort[] {
+    return [...this.#connection.nodes, ...this.#dialogue.replicaNodes]
   }
 
   onState(listener: (state: StoreState, id: string) => void): () => void {

@@ -1,6 +1,6 @@
 // Where durable facts live: JSON records by (kind, project, id), written in atomic transactions with conditions.
 // Says nothing of devices or tokens, and nothing of the engine underneath: one is embedded, one is Redis.
-import { SshoalError } from '@sshoal/shared'
+import { SshoalError, type HostPort } from '@sshoal/shared'
 
 import type { Schema } from './schema.ts'
 
@@ -97,6 +97,8 @@ export interface Store {
   readonly state: StoreState
   /** What it writes and reads. An older store is migrated when it is opened or comes back, after a copy was saved. */
   readonly schema: Schema
+  /** Where it listens itself, as far as it knows at the moment; the embedded one nowhere. */
+  readonly places: readonly HostPort[]
   /** Calls back when the state or the id has changed. Returns what ends that. */
   onState(listener: (state: StoreState, id: string) => void): () => void
   /** Takes what answers now as the store, for every master that knew the one before; resolves with its id. */

@@ -1,3 +1,5 @@
+import { networkInterfaces } from 'node:os'
+
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
 import { OwnPlaces } from '../../src/access/own-places.ts'
@@ -13,7 +15,14 @@ beforeEach(async () => {
   looked = []
   places = new OwnPlaces({
     slaves: { get: (id) => parts.gateSlaves.get(id), all: () => parts.gateSlaves.values() },
-    store: parts.store,
+    store: {
+      scan: (scan) => parts.store.scan(scan),
+      places: [
+        { host: '192.0.2.50', port: 6_379 },
+        { host: 's1.example', port: 6_380 },
+        { host: '127.0.0.1', port: 6_381 },
+      ],
+    },
     gateHost: { host: 'gate.example', port: 22 },
     masters: () => [{ hosts: ['192.0.2.1'], ports: [{ first: 8_080, last: 8_080 }] }],
     resolve: (host) => {
@@ -52,6 +61,15 @@ describe('the cluster’s own ports', () => {
     await parts.call('POST', '/gates?project=acme', { name: 'eu', host: '203.0.113.9', port: 2_200 })
     expect(await isOwn('203.0.113.9', 2_200)).toBe(true)
     expect(await isOwn('203.0.113.9', 22)).toBe(false)
+  })
+
+  test('are those of the Redis behind the masters; what stands on a master’s loopback, at all addresses of its machine', async () => {
+    expect(await isOwn('192.0.2.50', 6_379)).toBe(true)
+    expect(await isOwn('192.0.2.50', 22)).toBe(false)
+    expect(await isOwn('203.0.113.2', 6_380)).toBe(true)
+    for (const list of Object.values(networkInterfaces()))
+      for (const { address } of list ?? []) expect(await isOwn(address, 6_381), address).toBe(true)
+    expect(await isOwn('203.0.113.2', 6_381)).toBe(false)
   })
 
   test('are not looked up again at every visit', async () => {
