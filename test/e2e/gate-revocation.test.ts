@@ -213,13 +213,16 @@ describe('the audit', () => {
     const held = await hold('door', { target: 'door' })
     const { person, visits } = held
     await eventually(async () => expect(await audit(`user=${person.login}&type=visit`)).toHaveLength(2))
+    const ended = (count: number) =>
+      eventually(async () => {
+        const found = await audit(`user=${person.login}&type=visit`)
+        expect(found.filter(({ endedAt }) => endedAt !== undefined)).toHaveLength(count)
+        return found
+      })
     visits[0]?.close()
+    await ended(1)
     await world.ok('DELETE', `/users/${person.login}`)
-    const entries = await eventually(async () => {
-      const found = await audit(`user=${person.login}&type=visit`)
-      expect(found.every(({ endedAt }) => endedAt !== undefined)).toBe(true)
-      return found
-    })
+    const entries = await ended(2)
     for (const entry of entries)
       expect(entry).toMatchObject({
         type: 'visit',
