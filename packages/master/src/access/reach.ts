@@ -6,7 +6,7 @@ import { Censuses, type Counted } from './census.ts'
 import { DeviceTargets } from './device-targets.ts'
 import type { Directory } from './directory.ts'
 import { GATE, type Gate } from './gate.ts'
-import { bestGrant, isLive, type Grant } from './grant.ts'
+import { bestGrant, covers, isLive, type Grant } from './grant.ts'
 import { isOn, isServed } from './may-visit.ts'
 import type { Pool } from './pool.ts'
 import type { Projects } from './projects.ts'
@@ -38,6 +38,7 @@ export interface ReachDeps {
 /** The wire's. */
 const MAX_SHOWN = 1_000
 const PAGE = 500
+const SSH_PORT = 22
 /** Somebody waits for the answer, and a link for its turn. */
 const MAX_MS = 3_000
 
@@ -162,11 +163,20 @@ export function gatesOf(target: Target, gates: readonly Gate[]): Gate[] {
   return gates.filter(({ name }) => target.gates.includes(name))
 }
 
-/** The one whose account counts goes first: for the target itself, then with an account. */
-function best(grants: Grant[]): Grant[] {
-  const withAccount = grants.filter(({ account }) => account !== undefined)
+/**
+ * The one whose account counts: of those that let through what is asked for, by which `ssh TARGET` means the SSH port, one for
+ * the target itself, then one with an account.
+ */
+export function whoseAccount(grants: readonly Grant[], forward?: string): Grant | undefined {
+  const covering = grants.filter((grant) => covers(grant, { port: SSH_PORT, forward }))
+  const among = covering.length > 0 ? covering : grants
+  const withAccount = among.filter(({ account }) => account !== undefined)
   const direct = withAccount.filter(({ on }) => on.kind === 'target')
-  const first = bestGrant(direct.length > 0 ? direct : withAccount.length > 0 ? withAccount : grants)
+  return bestGrant(direct.length > 0 ? direct : withAccount.length > 0 ? withAccount : among)
+}
+
+function best(grants: Grant[]): Grant[] {
+  const first = whoseAccount(grants)
   return first ? [first, ...grants.filter((grant) => grant !== first)] : []
 }
 

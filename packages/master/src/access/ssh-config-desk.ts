@@ -4,7 +4,7 @@ import { SshoalError, type HostPort } from '@sshoal/shared'
 import type { GateSlave, GateSlaves } from './carriers.ts'
 import type { Directory } from './directory.ts'
 import { DEFAULT_GATE, GATE, serves, type Gate } from './gate.ts'
-import type { Reach, Reachable } from './reach.ts'
+import { whoseAccount, type Reach, type Reachable } from './reach.ts'
 import { gateAlias, writeSshConfig, type SshConfig, type SshConfigGate } from './ssh-config.ts'
 import type { User } from './user.ts'
 
@@ -113,7 +113,12 @@ function shown({ target, grants }: Reachable, gate: string) {
     account: grants[0]?.account,
     gate,
     hostKeys: target.hostKeys,
-    forwards: target.kind === 'host' ? [] : [...forwards].sort(),
+    forwards:
+      target.kind === 'host'
+        ? []
+        : [...forwards]
+            .sort()
+            .map((forward) => ({ name: forward, account: whoseAccount(grants, forward)?.account })),
   }
 }
 

@@ -19,8 +19,8 @@ export interface SshConfigTarget {
   gate: string
   /** Pinned; none: ssh asks at the first connection, as it does for any host. */
   hostKeys: readonly string[]
-  /** Names of forwards that may be reached as NAME.TARGET; `*`: any. */
-  forwards: readonly string[]
+  /** Those that may be reached as NAME.TARGET; `*`: any. */
+  forwards: readonly { name: string; account?: string | undefined }[]
 }
 
 export interface SshConfigInput {
@@ -82,8 +82,8 @@ function gateBlock({ alias, host, port }: SshConfigGate, user: string): string {
 
 function targetBlocks(target: SshConfigTarget, project: string): string[] {
   const { name, uuid, account, gate, hostKeys, forwards } = target
-  const common = [
-    ...(account === undefined ? [] : [`User ${word(account)}`]),
+  const by = (user: string | undefined): string[] => [
+    ...(user === undefined ? [] : [`User ${word(user)}`]),
     `ProxyJump ${word(gate)}`,
     'ForwardAgent no',
   ]
@@ -93,13 +93,16 @@ function targetBlocks(target: SshConfigTarget, project: string): string[] {
     `HostName ${word(name)}`,
     `HostKeyAlias ${word(targetAlias(name, project))}`,
     ...(hostKeys.length > 0 ? pinned : []),
-    ...common,
+    ...by(account),
   ])
   // What is behind a forward of that name may be another machine: it has no host key of the target's.
-  const named = forwards.includes('*') ? ['*'] : forwards
+  const every = forwards.filter((forward) => forward.name === '*')
+  const named = every.length > 0 ? every : forwards
   return [
     own,
-    ...named.map((forward) => block(`${forward === '*' ? '*' : word(forward)}.${word(name)}`, common)),
+    ...named.map((forward) =>
+      block(`${forward.name === '*' ? '*' : word(forward.name)}.${word(name)}`, by(forward.account)),
+    ),
   ]
 }
 

@@ -19,9 +19,15 @@ function input(): SshConfigInput {
         account: 'root',
         gate: 'default.default.gate.sshoal',
         hostKeys: [KEY],
-        forwards: ['web'],
+        forwards: [{ name: 'web', account: 'root' }],
       },
-      { name: 'pump-2', uuid: 'pump-2', gate: 'default.default.gate.sshoal', hostKeys: [], forwards: ['*'] },
+      {
+        name: 'pump-2',
+        uuid: 'pump-2',
+        gate: 'default.default.gate.sshoal',
+        hostKeys: [],
+        forwards: [{ name: '*' }],
+      },
     ],
   }
 }
@@ -87,7 +93,7 @@ Host *.pump-2
           { ...all, targets: [{ ...target, name: text }, ...others] },
           { ...all, targets: [{ ...target, account: text }, ...others] },
           { ...all, targets: [{ ...target, uuid: text }, ...others] },
-          { ...all, targets: [{ ...target, forwards: [text] }, ...others] },
+          { ...all, targets: [{ ...target, forwards: [{ name: text }] }, ...others] },
         ]
         // The first word of each line, and how many there are.
         const shape = ({ config }: { config: string }): unknown[] =>

@@ -80,6 +80,25 @@ describe('/ssh-config', () => {
     expect((await parts.call('POST', '/tokens', { role: 'user', user: 'nobody' })).status).toBe(404)
   })
 
+  test('names the account of the grant that lets through: of port 22 for the target, of its own for a forward', async () => {
+    await parts.call('POST', '/grants', { user: 'ann', target: 'pump-1', account: 'www', forwards: ['80'] })
+    await parts.call('POST', '/pools', { name: 'a' })
+    await parts.call('POST', '/pools/a/members', { target: 'pump-2' })
+    await parts.call('POST', '/grants', { user: 'ann', pool: 'a', account: 'admin' })
+    await parts.call('POST', '/grants', {
+      user: 'ann',
+      target: 'pump-2',
+      account: 'nobody',
+      forwards: ['web'],
+    })
+    const users = (await config()).body.config.match(/^(Host .*pump|  User ).*/gm)
+    expect(
+      users.filter((line: string) => !line.includes('gate')).map((line: string) => line.trim().split(' ')[1]),
+    ).toEqual(['ann', 'pump-1', 'root', 'pump-2', 'admin', 'web.pump-2', 'nobody'])
+    const { targets } = await parts.access.desk.reach({ project: 'default', user: ann.id, limit: 9 }, 'eu-1')
+    expect(targets.map(({ account }) => account)).toEqual(['root', 'admin'])
+  })
+
   test('C24: names forwards that were granted by name', async () => {
     await parts.call('POST', '/grants', { user: 'ann', target: 'pump-2', forwards: ['22', 'web'] })
     const { body } = await config()
