@@ -1,5 +1,6 @@
 // Every change of people, pools, targets, gates and grants goes through here: it is written together with its line in the
-// audit, or not at all, and then told as an event. Knows what a change is, not what it means.
+// audit, or not at all, and then told as an event. Rooms that write by themselves (devices, tokens) get the line from here.
+// Knows what a change is, not what it means.
 import { SshoalError } from '@sshoal/shared'
 
 import type { Change, Conflict, Store } from '../store/store.ts'
@@ -18,6 +19,14 @@ export interface Entry extends AuditAbout {
   by: Actor
   before?: unknown
   after?: unknown
+}
+
+/** For a room that writes by itself. */
+export interface Line {
+  /** To be written in one step with what it tells of. */
+  change: Change
+  /** To be called when it is. */
+  written(): void
 }
 
 export interface Plan<T> {
@@ -98,11 +107,21 @@ export class Ledger {
     throw new SshoalError('BUSY', 'this is being changed by many at once; try again')
   }
 
+  line(entry: Entry): Line {
+    return {
+      change: putAudit(entry, this.now()),
+      written: () => {
+        this.#deps.wrote(entry.project, 1)
+        this.#tell(entry)
+      },
+    }
+  }
+
   /** Of something that was done elsewhere. */
   async note(entry: Entry): Promise<void> {
-    await this.store.transact([putAudit(entry, this.now())])
-    this.#deps.wrote(entry.project, 1)
-    this.#tell(entry)
+    const { change, written } = this.line(entry)
+    await this.store.transact([change])
+    written()
   }
 
   #tell({ project, type, by, before: _before, after: _after, ...about }: Entry): void {

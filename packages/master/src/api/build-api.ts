@@ -120,8 +120,7 @@ export async function buildApi(deps: ApiDeps): Promise<Api> {
   await documentation(api, config.version)
   await api.register(async (guarded) => {
     guard(guarded, deps.tokens)
-    const { registry, tokens, store } = deps
-    auditChanges(guarded, { ledger: deps.access.ledger, registry, tokens, store, log })
+    auditChanges(guarded, { ledger: deps.access.ledger, store: deps.store, log })
     const plugins = [
       (scope: Api) => connectRoutes(scope, { ...deps, desk }),
       clusterRoutes,

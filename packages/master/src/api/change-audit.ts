@@ -1,22 +1,17 @@
-// What is done by REST to devices, tokens, slaves and the store, in the audit: who, what, what it was before and what after.
-// People, pools, gates and grants write theirs in one step with the change (access/ledger.ts), leases tell of themselves
-// (access/lease-audit.ts); these lines are written before the answer leaves.
+// What is done by REST to live devices, slaves and the store, in the audit: who, what, what it was before and what after.
+// Records write theirs in one step with the change (access/ledger.ts), leases tell of themselves (access/lease-audit.ts);
+// these lines are written before the answer leaves.
 import { DEFAULT_PROJECT, errorText, type Log } from '@sshoal/shared'
 import type { FastifyRequest } from 'fastify'
 
 import type { Entry, Ledger } from '../access/ledger.ts'
-import { keyLine, type Device } from '../registry/device.ts'
-import type { Registry } from '../registry/registry.ts'
 import type { Store } from '../store/store.ts'
 import { ALL_PROJECTS } from '../tokens/token.ts'
-import type { Tokens } from '../tokens/tokens.ts'
 import { actorOf, principalOf } from './access.ts'
 import type { Api } from './schema.ts'
 
 export interface ChangeAuditDeps {
   ledger: Pick<Ledger, 'note'>
-  registry: Pick<Registry, 'get'>
-  tokens: Pick<Tokens, 'list'>
   store: Pick<Store, 'id'>
   log: Log
 }
@@ -34,28 +29,13 @@ interface Line {
 const KEYS_SHOWN = 100
 
 /** By operation. An operation that changes something stands here, or in one of the rooms that write their own. */
-export function linesOfChanges({ registry, tokens, store }: Omit<ChangeAuditDeps, 'ledger' | 'log'>) {
-  const deviceNow = async (request: FastifyRequest): Promise<object | undefined> =>
-    shown(await registry.get(projectOf(request), deviceOf(request)))
-  const device = (type: string): Line => ({
-    type,
-    before: deviceNow,
-    told: async (request, _answer, before) => ({
-      device: deviceOf(request),
-      ...both(before, await deviceNow(request)),
-    }),
-  })
+export function linesOfChanges({ store }: Pick<ChangeAuditDeps, 'store'>) {
   /** It is the same afterwards. */
   const actOnDevice = (type: string): Line => ({
     type,
     told: (request, answer) => ({ device: deviceOf(request), after: answer }),
   })
   const lines: Record<string, Line> = {
-    createDevice: device('device.created'),
-    changeDevice: device('device.changed'),
-    removeDevice: device('device.removed'),
-    addDeviceKey: device('device.key-added'),
-    removeDeviceKey: device('device.key-removed'),
     importDevices: { type: 'device.imported', told: (_request, answer) => ({ after: answer }) },
     kickDevice: actOnDevice('device.kicked'),
     recheckDevice: actOnDevice('device.rechecked'),
@@ -65,13 +45,6 @@ export function linesOfChanges({ registry, tokens, store }: Omit<ChangeAuditDeps
         const { keys } = request.body as { keys: string[] }
         return { after: { ...answer, asked: keys.length, keys: keys.slice(0, KEYS_SHOWN) } }
       },
-    },
-    // What was asked of a token has no secret in it; what is answered has.
-    createToken: { type: 'token.created', told: ({ body }) => ({ after: body }) },
-    revokeToken: {
-      type: 'token.revoked',
-      before: async (request) => (await tokens.list()).find(({ id }) => id === idOf(request)),
-      told: (_request, _answer, before) => ({ before }),
     },
     drainSlave: {
       type: 'slave.drain',
@@ -146,10 +119,4 @@ function projectOf(request: FastifyRequest): string {
 function fieldsOf(body: unknown): object {
   const isFields = typeof body === 'object' && body !== null && !Array.isArray(body) && !Buffer.isBuffer(body)
   return isFields ? body : {}
-}
-
-function shown(device: Device | undefined): object | undefined {
-  if (!device) return undefined
-  const { project: _project, createdAt: _createdAt, source: _source, keys, ...rest } = device
-  return { ...rest, keys: keys.map(keyLine) }
 }

@@ -6,6 +6,7 @@ import { DeviceChangeBody, KeyBody, NewDeviceBody } from '../registry/device-bod
 import type { NewDevice } from '../registry/device.ts'
 import { oneProject, projectFilter, ProjectQuery } from './access.ts'
 import type { ApiDeps } from './build-api.ts'
+import { deviceNote } from './device-note.ts'
 import { DeviceBody, viewDevice } from './device-view.ts'
 import { errors, type Api } from './schema.ts'
 
@@ -27,7 +28,8 @@ const CreateBody = Type.Object(
 )
 
 export async function deviceRoutes(api: Api, deps: ApiDeps): Promise<void> {
-  const { registry, refused } = deps
+  const { registry, refused, access } = deps
+  const { ledger } = access
   const config = { access: 'admin' } as const
   const tags = ['devices']
 
@@ -57,7 +59,11 @@ export async function deviceRoutes(api: Api, deps: ApiDeps): Promise<void> {
           )
         wanted.keys = [...(wanted.keys ?? []), key]
       }
-      const device = await registry.create(project, wanted)
+      const device = await registry.create(
+        project,
+        wanted,
+        deviceNote(ledger, request, project, 'device.created'),
+      )
       return reply.code(201).send(await viewDevice(device, deps.cluster, registry))
     },
   )
@@ -132,7 +138,12 @@ export async function deviceRoutes(api: Api, deps: ApiDeps): Promise<void> {
     },
     async (request) => {
       const project = oneProject(request, request.query.project)
-      const device = await registry.change(project, request.params.id, request.body)
+      const device = await registry.change(
+        project,
+        request.params.id,
+        request.body,
+        deviceNote(ledger, request, project, 'device.changed'),
+      )
       return viewDevice(device, deps.cluster, registry)
     },
   )
@@ -150,9 +161,11 @@ export async function deviceRoutes(api: Api, deps: ApiDeps): Promise<void> {
         response: { 200: CutBody, ...errors(400, 401, 403, 404, 409, 503) },
       },
     },
-    async (request) => ({
-      cut: await registry.remove(oneProject(request, request.query.project), request.params.id),
-    }),
+    async (request) => {
+      const project = oneProject(request, request.query.project)
+      const note = deviceNote(ledger, request, project, 'device.removed')
+      return { cut: await registry.remove(project, request.params.id, note) }
+    },
   )
 
   api.post(
@@ -171,7 +184,12 @@ export async function deviceRoutes(api: Api, deps: ApiDeps): Promise<void> {
     },
     async (request, reply) => {
       const project = oneProject(request, request.query.project)
-      const device = await registry.addKey(project, request.params.id, request.body)
+      const device = await registry.addKey(
+        project,
+        request.params.id,
+        request.body,
+        deviceNote(ledger, request, project, 'device.key-added'),
+      )
       return reply.code(201).send(await viewDevice(device, deps.cluster, registry))
     },
   )
@@ -191,7 +209,9 @@ export async function deviceRoutes(api: Api, deps: ApiDeps): Promise<void> {
     },
     async (request) => {
       const project = oneProject(request, request.query.project)
-      return { cut: await registry.removeKey(project, request.params.id, request.params.fingerprint) }
+      const { id, fingerprint } = request.params
+      const note = deviceNote(ledger, request, project, 'device.key-removed')
+      return { cut: await registry.removeKey(project, id, fingerprint, note) }
     },
   )
 }

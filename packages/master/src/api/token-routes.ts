@@ -1,10 +1,12 @@
 // `/tokens`: mint, list, revoke. A secret leaves once, in the answer that made it.
-import { SshoalError } from '@sshoal/shared'
+import { DEFAULT_PROJECT, SshoalError } from '@sshoal/shared'
+import type { FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 
+import type { Line } from '../access/ledger.ts'
 import { parseTime, timeText } from '../time-text.ts'
 import { ALL_PROJECTS, ROLES, type Role, type Token } from '../tokens/token.ts'
-import { oneProject, principalOf, projectFilter, ProjectQuery } from './access.ts'
+import { actorOf, oneProject, principalOf, projectFilter, ProjectQuery } from './access.ts'
 import type { ApiDeps } from './build-api.ts'
 import { errors, type Api } from './schema.ts'
 
@@ -23,6 +25,14 @@ const TokenBody = Type.Object({
 export async function tokenRoutes(api: Api, { tokens, access, log }: ApiDeps): Promise<void> {
   const config = { access: 'admin' } as const
   const tags = ['tokens']
+  /** In the audit of its project; that of a token for all of them is kept with `default`. */
+  const lineOf = (request: FastifyRequest, type: string, { project }: Token, told: object): Line =>
+    access.ledger.line({
+      project: project === ALL_PROJECTS ? DEFAULT_PROJECT : project,
+      type,
+      by: actorOf(request),
+      ...told,
+    })
 
   api.post(
     '/tokens',
@@ -79,13 +89,17 @@ export async function tokenRoutes(api: Api, { tokens, access, log }: ApiDeps): P
             : 'only role user takes user',
         )
       const owner = user === undefined ? undefined : (await access.users.get(project, user)).id
-      const minted = await tokens.mint({
-        role,
-        label: label ?? role,
-        project,
-        ...(owner === undefined ? {} : { user: owner }),
-        ...(endsAt === undefined ? {} : { expiresAt: endsAt }),
-      })
+      const minted = await tokens.mint(
+        {
+          role,
+          label: label ?? role,
+          project,
+          ...(owner === undefined ? {} : { user: owner }),
+          ...(endsAt === undefined ? {} : { expiresAt: endsAt }),
+        },
+        undefined,
+        (token) => lineOf(request, 'token.created', token, { after: token }),
+      )
       log.info(
         { id: minted.id, role, project: minted.project, by: principalOf(request).tokenId },
         'token made',
@@ -135,7 +149,8 @@ export async function tokenRoutes(api: Api, { tokens, access, log }: ApiDeps): P
     },
     async (request, reply) => {
       const { id } = request.params
-      if (!(await tokens.revoke(id, projectFilter(request, undefined))))
+      const note = (token: Token): Line => lineOf(request, 'token.revoked', token, { before: token })
+      if (!(await tokens.revoke(id, projectFilter(request, undefined), note)))
         throw new SshoalError('UNKNOWN_TOKEN', `there is no token ${id}`)
       log.info({ id, by: principalOf(request).tokenId }, 'token revoked')
       return reply.code(204).send(null)

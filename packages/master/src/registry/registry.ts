@@ -4,6 +4,7 @@ import { atMost, errorText, SshoalError, type Log } from '@sshoal/shared'
 import { LRUCache } from 'lru-cache'
 
 import { DeviceTargets } from '../access/device-targets.ts'
+import type { Line } from '../access/ledger.ts'
 import { TARGET, type Target } from '../access/target.ts'
 import type { Cluster } from '../cluster/cluster.ts'
 import { formatCursor, type Change, type RecordRef, type Store, type StoredRecord } from '../store/store.ts'
@@ -33,6 +34,9 @@ export interface RegistryDeps {
   /** ms since 1970. */
   now?: () => number
 }
+
+/** What the audit is to say of a change, written in one step with it. */
+export type DeviceNote = (device: { id: string; before?: Device; after?: Device }) => Line
 
 export interface DeviceFilter {
   /** Undefined: all projects. */
@@ -86,7 +90,7 @@ export class Registry {
   }
 
   /** Throws DEVICE_EXISTS, HOOK_DEVICE, KEY_TAKEN, MAC_TAKEN, PORT_TAKEN, and what `makeDevice` throws. */
-  async create(project: string, wanted: NewDevice): Promise<Device> {
+  async create(project: string, wanted: NewDevice, note?: DeviceNote): Promise<Device> {
     const device = makeDevice(project, wanted, this.#now())
     await this.#refuseLeased(device.keys)
     const ref = refOf(project, device.id)
@@ -96,7 +100,9 @@ export class Registry {
       const leftover = old?.value.source === 'hook' && this.#deps.authority === 'store'
       if (old?.value.source === 'hook' && !leftover) throw hookDevice(device.id)
       const target = await this.#targets.joining(project, device.id, this.#now())
-      if (!(await this.#apply([put(device, leftover && old ? old.version : 'absent'), ...target]))) continue
+      const line = note?.({ id: device.id, after: device })
+      const changes = [put(device, leftover && old ? old.version : 'absent'), ...target]
+      if (!(await this.#apply(changes, line))) continue
       if (device.ports) this.#portsChanged()
       return device
     }
@@ -142,12 +148,12 @@ export class Registry {
   }
 
   /** `null` takes a setting away. Throws as `create`, and UNKNOWN_DEVICE. */
-  async change(project: string, id: string, settings: DeviceSettings): Promise<Device> {
+  async change(project: string, id: string, settings: DeviceSettings, note?: DeviceNote): Promise<Device> {
     const { before, after, number } = await this.#update(
       project,
       id,
       (device) => changeDevice(device, settings),
-      differ,
+      { affects: differ, note },
     )
     if (JSON.stringify(portsOf(before)) !== JSON.stringify(portsOf(after))) this.#portsChanged()
     if (!differ(before, after)) return after
@@ -157,20 +163,23 @@ export class Registry {
   }
 
   /** Resolves with the number of tunnels that were cut. Throws UNKNOWN_DEVICE, HOOK_DEVICE. */
-  async remove(project: string, id: string): Promise<number> {
+  async remove(project: string, id: string, note?: DeviceNote): Promise<number> {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const found = await this.#editable(project, id, this.#deps.authority === 'store')
       const { ref, device, version } = found
       const own = await this.#targets.of(ref.project, ref.id)
+      const line = note?.({ id: ref.id, before: device })
       const outcome = await this.#deps.store.transact(
         [
           { type: 'remove', ref, expect: version },
           { type: 'remove', ref: { ...ref, kind: 'seen' } },
           ...this.#targets.leaving(own),
+          ...(line ? [line.change] : []),
         ],
         { numbered: device.keys.length > 0 },
       )
       if (!outcome.done) continue
+      line?.written()
       this.#remembered.delete(`${ref.project}\0${ref.id}`)
       if (device.ports) this.#portsChanged()
       await this.#removed(ref.project, ref.id, own?.target)
@@ -180,10 +189,10 @@ export class Registry {
   }
 
   /** Throws UNKNOWN_DEVICE, HOOK_DEVICE, INVALID_KEY, KEY_TAKEN, TOO_MANY_KEYS. */
-  async addKey(project: string, id: string, wanted: NewKey): Promise<Device> {
+  async addKey(project: string, id: string, wanted: NewKey, note?: DeviceNote): Promise<Device> {
     const key = makeKey(wanted, this.#now())
     await this.#refuseLeased([key])
-    const { after } = await this.#update(project, id, (device) => {
+    const add = (device: Device): Device => {
       if (device.keys.some(({ fingerprint }) => fingerprint === key.fingerprint))
         throw new SshoalError('KEY_TAKEN', `${device.id} has that key already`, {
           details: { fingerprint: key.fingerprint, device: device.id },
@@ -191,12 +200,12 @@ export class Registry {
       const changed = { ...device, keys: [...device.keys, key] }
       checkKeyCount(changed)
       return changed
-    })
-    return after
+    }
+    return (await this.#update(project, id, add, { note })).after
   }
 
   /** Resolves with the number of tunnels that were cut. Throws UNKNOWN_DEVICE, HOOK_DEVICE, UNKNOWN_KEY. */
-  async removeKey(project: string, id: string, fingerprint: string): Promise<number> {
+  async removeKey(project: string, id: string, fingerprint: string, note?: DeviceNote): Promise<number> {
     let removed: DeviceKey | undefined
     const remove = (device: Device): Device => {
       removed = device.keys.find((key) => key.fingerprint === fingerprint)
@@ -204,7 +213,7 @@ export class Registry {
         throw new SshoalError('UNKNOWN_KEY', `${device.id} has no key ${fingerprint.slice(0, 100)}`)
       return { ...device, keys: device.keys.filter((key) => key !== removed) }
     }
-    const { number } = await this.#update(project, id, remove, differ)
+    const { number } = await this.#update(project, id, remove, { affects: differ, note })
     return removed ? this.#invalidate([removed], number) : 0
   }
 
@@ -281,22 +290,31 @@ export class Registry {
     project: string,
     id: string,
     edit: (device: Device) => Device,
-    affects: (before: Device, after: Device) => boolean = () => false,
+    more: { affects?: (before: Device, after: Device) => boolean; note: DeviceNote | undefined },
   ): Promise<{ before: Device; after: Device; number: number | undefined }> {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const { device, version } = await this.#editable(project, id)
       const after = edit(device)
-      const numbered = device.keys.length > 0 && affects(device, after)
-      const done = await this.#apply([put(after, version)], numbered)
+      const numbered = device.keys.length > 0 && (more.affects?.(device, after) ?? false)
+      const line = more.note?.({ id: device.id, before: device, after })
+      const done = await this.#apply([put(after, version)], line, numbered)
       if (done) return { before: device, after, number: done.number }
     }
     throw busy()
   }
 
   /** Undefined: somebody changed the record meanwhile. Throws what a conflict means. */
-  async #apply(changes: Change[], numbered = false): Promise<{ number: number | undefined } | undefined> {
-    const outcome = await this.#deps.store.transact(changes, { numbered })
-    if (outcome.done) return { number: outcome.invalidation }
+  async #apply(
+    changes: Change[],
+    line: Line | undefined,
+    numbered = false,
+  ): Promise<{ number: number | undefined } | undefined> {
+    const all = line ? [...changes, line.change] : changes
+    const outcome = await this.#deps.store.transact(all, { numbered })
+    if (outcome.done) {
+      line?.written()
+      return { number: outcome.invalidation }
+    }
     const { conflict } = outcome
     if (conflict.reason === 'changed' || conflict.reason === 'missing') return undefined
     // Another device was faster with this name of a target: there are more.

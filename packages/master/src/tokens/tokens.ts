@@ -3,6 +3,7 @@
 import { atMost, DEFAULT_PROJECT, SshoalError } from '@sshoal/shared'
 import { LRUCache } from 'lru-cache'
 
+import type { Line } from '../access/ledger.ts'
 import type { RecordRef, Store } from '../store/store.ts'
 import {
   ALL_PROJECTS,
@@ -58,8 +59,12 @@ export class Tokens {
     this.#now = now
   }
 
-  /** `secret` of the answer is the whole text that a client sends. Throws INVALID_TOKEN_REQUEST. */
-  async mint(wanted: NewToken, text: TokenText = makeTokenText()): Promise<MintedToken> {
+  /** `note`: what the audit is to say, in one step with it. `secret` of the answer is the whole text that a client sends. Throws INVALID_TOKEN_REQUEST. */
+  async mint(
+    wanted: NewToken,
+    text: TokenText = makeTokenText(),
+    note?: (token: Token) => Line,
+  ): Promise<MintedToken> {
     const project = wanted.project ?? DEFAULT_PROJECT
     if (project === ALL_PROJECTS && wanted.role !== 'admin' && wanted.role !== 'slave')
       throw new SshoalError('INVALID_TOKEN_REQUEST', `a token of role ${wanted.role} belongs to one project`)
@@ -75,10 +80,13 @@ export class Tokens {
       ...(wanted.expiresAt === undefined ? {} : { expiresAt: wanted.expiresAt }),
     }
     const value: TokenRecord = { ...token, hash: hashSecret(text.secret) }
+    const line = note?.(token)
     const outcome = await this.#store.transact([
       { type: 'put', ref: refOf(text.id), value, expect: 'absent' },
+      ...(line ? [line.change] : []),
     ])
     if (!outcome.done) throw new SshoalError('TOKEN_EXISTS', `there is a token ${text.id} already`)
+    line?.written()
     this.#believed.set(text.id, { record: value, store: this.#store.id })
     return { ...token, secret: text.text }
   }
@@ -146,12 +154,17 @@ export class Tokens {
       .sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
   }
 
-  /** Closes what the token opened. False: there is none of that id in the project (undefined: in any). */
-  async revoke(id: string, project?: string): Promise<boolean> {
+  /** `note`: what the audit is to say, in one step with it. Closes what the token opened. False: there is none of that id in the project (undefined: in any). */
+  async revoke(id: string, project?: string, note?: (token: Token) => Line): Promise<boolean> {
     const found = await this.#store.get<TokenRecord>(refOf(id))
     if (!found || (project !== undefined && found.value.project !== project)) return false
-    const outcome = await this.#store.transact([{ type: 'remove', ref: refOf(id), expect: 'present' }])
+    const line = note?.(withoutHash(found.value))
+    const outcome = await this.#store.transact([
+      { type: 'remove', ref: refOf(id), expect: 'present' },
+      ...(line ? [line.change] : []),
+    ])
     if (!outcome.done) return false
+    line?.written()
     this.#tell(id, false)
     return true
   }

@@ -40,7 +40,8 @@ function report(id: string, more: Partial<VisitReport> = {}): VisitReport {
 const as = (token: string) => ({ authorization: `Bearer ${token}` })
 
 /** Their rooms write their own lines, in one step with the change or by what they tell of themselves. */
-const OWN_ROOMS = /(User|UserKey|Pool|PoolMember|Grant|Gate|Target|Project|Lease)$|^(sshKeyGen|api)Post$/
+const OWN_ROOMS =
+  /(User|UserKey|Pool|PoolMember|Grant|Gate|Target|Project|Lease|Device|DeviceKey|Token)$|^(sshKeyGen|api)Post$/
 const CHANGES_NOTHING = new Set(['connectPost'])
 
 describe('the audit', () => {
@@ -106,6 +107,33 @@ describe('the audit', () => {
     expect(of('device.removed')).not.toHaveProperty('after')
     expect(of('token.created')).toMatchObject({ after: { role: 'operator', label: 'grafana' } })
     expect(JSON.stringify(all)).not.toContain(made.token)
+  })
+
+  test('has each change of a device or token in one step with it, and none that was not made', async () => {
+    const { transact } = parts.store
+    const steps: string[] = []
+    parts.store.transact = (changes, options) => {
+      const kinds = changes.map((change) => change.ref.kind)
+      if (kinds.includes('device') || kinds.includes('token'))
+        steps.push(kinds.filter((kind) => ['device', 'token', 'audit'].includes(kind)).join(' '))
+      return transact.call(parts.store, changes, options)
+    }
+    await parts.call('POST', '/devices', { id: 'pump-1', keys: [keyLine(1)] })
+    await parts.call('PATCH', '/devices/pump-1', { name: 'Pump' })
+    await parts.call('POST', '/devices/pump-1/keys', { key: keyLine(2) })
+    await parts.call('DELETE', `/devices/pump-1/keys/${encodeURIComponent(fingerprint(2))}`)
+    await parts.call('DELETE', '/devices/pump-1')
+    const { id } = (await parts.call('POST', '/tokens', { role: 'operator' })).body
+    await parts.call('DELETE', `/tokens/${id}`)
+    expect(steps).toEqual([...Array.from({ length: 5 }, () => 'device audit'), 'token audit', 'token audit'])
+    const before = (await entries()).length
+    expect(before).toBe(7)
+    parts.store.transact = () => Promise.reject(new Error('away'))
+    expect((await parts.call('POST', '/devices', { id: 'pump-2' })).status).toBe(500)
+    parts.store.transact = transact.bind(parts.store)
+    await parts.call('DELETE', '/devices/pump-1')
+    await parts.call('DELETE', `/tokens/${id}`)
+    expect(await entries()).toHaveLength(before)
   })
 
   test('has what is done to live devices, slaves and keys, and the leases with who asked for them', async () => {
