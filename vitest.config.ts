@@ -49,7 +49,9 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['packages/*/test/**/*.test.ts'],
-          testTimeout: 20_000,
+          // None takes more than a few seconds alone, but beside much other work some took thirty.
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
           // Loading fastify, lmdb and ssh2 anew for each file took two thirds of the time.
           isolate: false,
           maxWorkers: 2,
