@@ -164,8 +164,9 @@ export class Tokens {
       ...(line ? [line.change] : []),
     ])
     if (!outcome.done) return false
-    line?.written()
+    // First what it opened ends: who followed events with it hears nothing any more, not even this.
     this.#tell(id, false)
+    line?.written()
     return true
   }
 
