@@ -121,6 +121,25 @@ describe('a visit to a device of another slave', () => {
     await refused
   })
 
+  test('ends with its device, and the audit says so', async () => {
+    const key = testKey()
+    const ending = [
+      [(device: ssh2.Client) => device.end(), 'the device disconnected'],
+      [(device: ssh2.Client) => device.destroy(), 'the device disconnected'],
+      [() => world.device(holder, 'pi', [':22'], echo, key), 'took over'],
+    ] as const
+    const { client } = await world.user(gate)
+    for (const [n, [end, reason]] of ending.entries()) {
+      const { client: device } = await world.device(holder, 'pi', [':22'], echo, key)
+      const channel = await visit(client, 'pi')
+      channel.resume()
+      await until(() => world.reports(holder).length === 2 * n + 1)
+      await end(device)
+      const reports = await world.ended(holder, n + 1)
+      expect(reports.at(-1)?.ended?.reason).toContain(reason)
+    }
+  })
+
   test('goes on by another grant when the one that opened it goes', async () => {
     await world.device(holder, 'pi')
     const { client, key } = await world.user(gate)

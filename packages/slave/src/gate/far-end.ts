@@ -6,6 +6,8 @@ export interface FarEnd {
   join(channel: SshChannel): Promise<VisitEnd>
   /** Closes it at once, joined or not; where it is a relay, tells the slave at its end why. */
   destroy(reason?: string): void
+  /** Why it is gone; undefined: it is there, or only it knows. */
+  whyGone?(): string | undefined
 }
 
 /** Why a visit does not come about. */

@@ -135,7 +135,7 @@ export class GateVisit {
   #reasonOf(end: VisitEnd): string {
     if (this.cutFor !== undefined) return this.cutFor
     if (end.reason === 'finished') return 'finished'
-    return this.#whyGone() ?? this.#toldWhy() ?? 'closed by one side'
+    return this.#whyGone() ?? this.#toldWhy() ?? this.#far?.whyGone?.() ?? 'closed by one side'
   }
 }
 

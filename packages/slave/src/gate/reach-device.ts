@@ -1,5 +1,5 @@
-import { toldOf } from '../forward.ts'
 // The last step to a device that this slave holds: which forward, is there room, and a channel on the device's connection.
+import { toldOf } from '../forward.ts'
 import type { SlaveParts } from '../slave-parts.ts'
 import { ChannelOpenError, type SshChannel } from '../ssh2/index.ts'
 import { notReached, type Reached } from './far-end.ts'
@@ -52,6 +52,12 @@ export async function reachDevice(
       destroy() {
         channel.destroy()
         if (!joined) seat.end({ bytesToChannel: 0, bytesFromChannel: 0, reason: 'destroyed' })
+      },
+      // Its channels end before the connection is closed, which is what cuts visits.
+      whyGone() {
+        const { socket } = tunnel.facts.connection
+        const isGone = socket.destroyed || socket.readableEnded || socket.writableEnded
+        return tunnel.ended ?? (isGone ? 'the device disconnected' : undefined)
       },
     },
   }
