@@ -3,13 +3,14 @@
 // What a kill -9 takes away meanwhile is said again to the next master, by the slaves that hold the tunnels.
 import type { LiveTunnel } from './live-tunnel.ts'
 
+const QUIET_MS = 1_000
 const EVERY_MS = 50
 const AT_ONCE = 500
 
 export class Announced {
   readonly #note: (tunnel: LiveTunnel) => void
   #waiting: LiveTunnel[] = []
-  #arrived = 0
+  #arrived = false
   #timer: NodeJS.Timeout | undefined
 
   /** `note` is called once for each tunnel, and looks whether it still stands. */
@@ -19,8 +20,8 @@ export class Announced {
 
   add(tunnel: LiveTunnel): void {
     this.#waiting.push(tunnel)
-    this.#arrived++
-    this.#timer ??= setTimeout(() => this.#look(), EVERY_MS).unref()
+    this.#arrived = true
+    this.#timer ??= setTimeout(() => this.#look(), QUIET_MS).unref()
   }
 
   /** What waits is noted now. */
@@ -30,10 +31,11 @@ export class Announced {
   }
 
   #look(): void {
-    const busy = this.#arrived > AT_ONCE
-    this.#arrived = 0
+    const busy = this.#arrived
+    this.#arrived = false
     // From the end, so that nothing moves.
     if (!busy) for (const tunnel of this.#waiting.splice(-AT_ONCE)) this.#note(tunnel)
-    this.#timer = this.#waiting.length === 0 ? undefined : setTimeout(() => this.#look(), EVERY_MS).unref()
+    const waitMs = busy ? QUIET_MS : EVERY_MS
+    this.#timer = this.#waiting.length === 0 ? undefined : setTimeout(() => this.#look(), waitMs).unref()
   }
 }
