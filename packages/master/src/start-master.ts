@@ -238,8 +238,9 @@ async function start(
     if (target) await access.targets.forget(target)
   })
   events.subscribe((event) => leases.onEvent(event))
-  events.subscribe(({ type, data }) => {
-    if (SLAVE_CHANGES.has(type)) void access.slaveChanged((data as { slave: string }).slave)
+  events.subscribe((event) => {
+    // The data of an event is made when it is read: of a tunnel's, a million at once, never here.
+    if (SLAVE_CHANGES.has(event.type)) void access.slaveChanged((event.data as { slave: string }).slave)
   })
   await leases.start()
   const answer = access.withUsers(withLeases(leases, askHook))
