@@ -11,6 +11,8 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 )
 
+type forwardsOf struct{}
+
 func main() {
 	listen := flag.String("listen", "127.0.0.1:2222", "")
 	hostKey := flag.String("host-key", "", "")
@@ -23,7 +25,16 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	forwards := &ssh.ForwardedTCPHandler{}
+	// One for each connection: it keeps listeners by the address that was asked for, so that of all that asked for port 0
+	// it would close one and leave the others standing, where each search for a free port walks past them.
+	forward := func(ctx ssh.Context, srv *ssh.Server, req *gossh.Request) (bool, []byte) {
+		forwards, ok := ctx.Value(forwardsOf{}).(*ssh.ForwardedTCPHandler)
+		if !ok {
+			forwards = &ssh.ForwardedTCPHandler{}
+			ctx.SetValue(forwardsOf{}, forwards)
+		}
+		return forwards.HandleSSHRequest(ctx, srv, req)
+	}
 	server := &ssh.Server{
 		Addr:                          *listen,
 		HostSigners:                   []ssh.Signer{signer},
@@ -31,8 +42,8 @@ func main() {
 		PublicKeyHandler:              func(ssh.Context, ssh.PublicKey) bool { return true },
 		ReversePortForwardingCallback: func(ssh.Context, string, uint32) bool { return true },
 		RequestHandlers: map[string]ssh.RequestHandler{
-			"tcpip-forward":        forwards.HandleSSHRequest,
-			"cancel-tcpip-forward": forwards.HandleSSHRequest,
+			"tcpip-forward":        forward,
+			"cancel-tcpip-forward": forward,
 		},
 		ServerConfigCallback: func(ssh.Context) *gossh.ServerConfig {
 			config := &gossh.ServerConfig{}

@@ -5,7 +5,7 @@
 import { Socket, type Server, type SocketConstructorOpts } from 'node:net'
 
 interface Insides {
-  _handle?: { onconnection?: (error: number, accepted?: object) => void } | null
+  _handle?: Listening | null
   _connections?: number
   allowHalfOpen?: boolean
   highWaterMark?: number
@@ -13,36 +13,55 @@ interface Insides {
   emit(event: 'connection', socket: Socket): boolean
 }
 
+interface Listening {
+  onconnection?: OnConnection
+  [owner: symbol]: unknown
+}
+
+type OnConnection = (this: Listening, error: number, accepted?: object) => void
+
 type Accepted = Socket & { _server?: Server }
+
+/** Node's own, for what is not an everyday connection. */
+let nodes: OnConnection | undefined
+/** By which a handle knows its server. */
+let owner: symbol | undefined
 
 /** From now on `server`, which is listening, does so. False: not possible. */
 export function acceptCheaply(server: Server): boolean {
-  const insides = server as unknown as Insides
-  const handle = insides._handle
-  const nodes = handle?.onconnection
-  if (!handle || typeof nodes !== 'function' || typeof insides._connections !== 'number') return false
-  handle.onconnection = (error, accepted) => {
-    if (error !== 0 || accepted === undefined || server.maxConnections > 0) {
-      nodes.call(handle, error, accepted)
-      return
-    }
-    const socket = new Socket({
-      handle: accepted,
-      allowHalfOpen: insides.allowHalfOpen,
-      readable: true,
-      writable: true,
-      readableHighWaterMark: insides.highWaterMark,
-      writableHighWaterMark: insides.highWaterMark,
-      // These Node would add, with these values.
-      emitClose: false,
-      autoDestroy: true,
-      decodeStrings: false,
-    } as SocketConstructorOpts)
-    if (insides.noDelay) socket.setNoDelay(true)
-    // A server is closed when the last of its sockets is, which tells it so.
-    insides._connections = (insides._connections ?? 0) + 1
-    ;(socket as Accepted)._server = server
-    insides.emit('connection', socket)
-  }
+  const { _handle: handle, _connections: connections } = server as unknown as Insides
+  if (!handle || typeof handle.onconnection !== 'function' || typeof connections !== 'number') return false
+  if (handle.onconnection === onConnection) return true
+  owner ??= Object.getOwnPropertySymbols(handle).find(({ description }) => description === 'owner_symbol')
+  if (owner === undefined || handle[owner] !== server) return false
+  nodes = handle.onconnection
+  // The same for all: a closure for each would take 1.3 KB of each tunnel.
+  handle.onconnection = onConnection
   return true
+}
+
+function onConnection(this: Listening, error: number, accepted?: object): void {
+  const server = this[owner as symbol] as Server
+  if (error !== 0 || accepted === undefined || server.maxConnections > 0) {
+    nodes?.call(this, error, accepted)
+    return
+  }
+  const insides = server as unknown as Insides
+  const socket = new Socket({
+    handle: accepted,
+    allowHalfOpen: insides.allowHalfOpen,
+    readable: true,
+    writable: true,
+    readableHighWaterMark: insides.highWaterMark,
+    writableHighWaterMark: insides.highWaterMark,
+    // These Node would add, with these values.
+    emitClose: false,
+    autoDestroy: true,
+    decodeStrings: false,
+  } as SocketConstructorOpts)
+  if (insides.noDelay) socket.setNoDelay(true)
+  // A server is closed when the last of its sockets is, which tells it so.
+  insides._connections = (insides._connections ?? 0) + 1
+  ;(socket as Accepted)._server = server
+  insides.emit('connection', socket)
 }
