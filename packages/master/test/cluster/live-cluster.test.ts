@@ -394,6 +394,8 @@ class ModelSlave {
     }
     cluster.live.keepOnly(record, named)
     cluster.roster.joined(record)
+    // What the snapshot ended may begin anew elsewhere, with any epoch.
+    this.look()
   }
 
   disconnect(bye: boolean): void {
