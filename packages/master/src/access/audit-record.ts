@@ -114,15 +114,7 @@ export function standingAt(value: string): { slave: string; process: string } {
   return { slave, process }
 }
 
-export function slaveOfClaims(slave: string): string {
-  return short(slave)
-}
-
-export function processOfClaims(instance: string): string {
-  return short(instance)
-}
-
-/** Slaves choose these texts, of any length and characters. */
-function short(text: string): string {
+/** As a claim names a slave, its process or a visit: slaves choose these texts, of any length and characters. */
+export function short(text: string): string {
   return createHash('sha256').update(text).digest('base64url').slice(0, 22)
 }

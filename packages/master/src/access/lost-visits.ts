@@ -4,15 +4,7 @@
 import { errorText, type Log } from '@sshoal/shared'
 
 import type { RecordRef, Store } from '../store/store.ts'
-import {
-  AUDIT,
-  claimsOfAudit,
-  processOfClaims,
-  slaveOfClaims,
-  STANDING,
-  standingAt,
-  type AuditRecord,
-} from './audit-record.ts'
+import { AUDIT, claimsOfAudit, short, STANDING, standingAt, type AuditRecord } from './audit-record.ts'
 import type { GateSlaves } from './carriers.ts'
 
 export interface LostVisitsDeps {
@@ -47,7 +39,7 @@ export class LostVisits {
 
   /** A slave left the view, or came into it, maybe as another process. Never rejects: what fails, a sweep finds. */
   slaveChanged(slave: string): Promise<void> {
-    this.#changed.add(slaveOfClaims(slave))
+    this.#changed.add(short(slave))
     if (!this.#waiting) {
       this.#waiting = true
       this.#looking = this.#looking.then(() => {
@@ -75,7 +67,7 @@ export class LostVisits {
     try {
       const { store, slaves } = this.#deps
       const claims = await store.claims(AUDIT, STANDING)
-      const there = new Set(Array.from(slaves.all(), ({ hello }) => processOfClaims(hello.instance)))
+      const there = new Set(Array.from(slaves.all(), ({ hello }) => short(hello.instance)))
       const missing = claims.filter(({ value }) => !there.has(standingAt(value).process))
       const due = missing.filter(
         ({ value }) => changed.has(standingAt(value).slave) || (all && this.#missing.has(value)),

@@ -1,5 +1,5 @@
 // Slaves as the gate sees them, and questions as they ask them.
-import type { VisitQuestion } from '@sshoal/shared'
+import type { VisitQuestion, VisitReport } from '@sshoal/shared'
 
 import type { GateSlave } from '../../src/access/carriers.ts'
 import { tunnelView } from '../fake-cluster.ts'
@@ -45,6 +45,23 @@ export async function person(parts: Parts, login: string, key: number, more: obj
   })
   if (status !== 201) throw new Error(JSON.stringify(body))
   return body as { id: string; login: string }
+}
+
+/** As a slave tells of a visit that begins now; `more` as it differs. */
+export function visitReport(parts: Parts, id: string, more: Partial<VisitReport> = {}): VisitReport {
+  return {
+    id,
+    project: 'default',
+    user: 'u-1',
+    login: 'ann',
+    fingerprint: fingerprint(1),
+    remoteAddress: '198.51.100.4',
+    target: 'pump-1',
+    port: 22,
+    grant: 'g-1',
+    startedAt: parts.clock.now,
+    ...more,
+  }
 }
 
 export async function visit(

@@ -2,9 +2,8 @@ import { silentLog, type VisitReport } from '@sshoal/shared'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
 import { LostVisits } from '../../src/access/lost-visits.ts'
-import { fingerprint } from '../key-lines.ts'
 import { startParts } from '../master-parts.ts'
-import { gateSlave, type Parts } from './fixture.ts'
+import { gateSlave, visitReport, type Parts } from './fixture.ts'
 
 let parts: Parts
 beforeEach(async () => {
@@ -14,20 +13,7 @@ beforeEach(async () => {
 afterEach(() => parts.close())
 
 async function tell(visit: string, slave: string, more: Partial<VisitReport> = {}): Promise<void> {
-  const report: VisitReport = {
-    id: visit,
-    project: 'default',
-    user: 'u-1',
-    login: 'ann',
-    fingerprint: fingerprint(1),
-    remoteAddress: '198.51.100.4',
-    target: 'pump-1',
-    port: 22,
-    grant: 'g-1',
-    startedAt: parts.clock.now,
-    ...more,
-  }
-  const told = parts.access.desk.visited(report, slave)
+  const told = parts.access.desk.visited(visitReport(parts, visit, more), slave)
   await parts.access.flush()
   await told
 }

@@ -2,7 +2,7 @@ import type { VisitReport } from '@sshoal/shared'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
 import { linesOfChanges } from '../../src/api/change-audit.ts'
-import { online, person, type Parts } from '../access/fixture.ts'
+import { online, person, visitReport, type Parts } from '../access/fixture.ts'
 import { fingerprint, keyLine } from '../key-lines.ts'
 import { startParts } from '../master-parts.ts'
 
@@ -19,23 +19,8 @@ interface Entry {
 const entries = async (query = ''): Promise<Entry[]> =>
   (await parts.call('GET', `/audit?${query}`)).body.entries
 
-function report(id: string, more: Partial<VisitReport> = {}): VisitReport {
-  return {
-    id,
-    project: 'default',
-    user: 'u-1',
-    login: 'ann',
-    fingerprint: fingerprint(1),
-    remoteAddress: '198.51.100.4',
-    target: 'pump-1',
-    port: 22,
-    grant: 'g-1',
-    account: 'root',
-    via: 'us-1',
-    startedAt: parts.clock.now,
-    ...more,
-  }
-}
+const report = (id: string, more: Partial<VisitReport> = {}): VisitReport =>
+  visitReport(parts, id, { account: 'root', via: 'us-1', ...more })
 
 const as = (token: string) => ({ authorization: `Bearer ${token}` })
 
