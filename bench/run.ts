@@ -102,7 +102,10 @@ async function main(): Promise<void> {
   }
 }
 
+// What it started ends with it, also when a script's time limit ends it.
 process.once('SIGINT', () => process.exit(130))
+process.once('SIGTERM', () => process.exit(143))
+process.once('SIGHUP', () => process.exit(129))
 process.once('exit', stopAll)
 main().then(
   () => process.exit(0),
