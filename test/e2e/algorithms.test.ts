@@ -14,6 +14,7 @@ import { generateHostKey } from '../../packages/slave/src/ssh2/index.ts'
 import { library } from '../../packages/slave/src/ssh2/library.ts'
 import { Login } from '../../packages/slave/src/ssh2/login.ts'
 import { proposalOf } from '../../packages/slave/src/ssh2/negotiation.ts'
+import { identOf } from '../../packages/slave/src/ssh2/transport.ts'
 import {
   atEnd,
   makeDropbearKey,
@@ -53,7 +54,7 @@ describe('dbclient, whose first packet is a guess', () => {
       hostKeys,
       offer,
       proposal: proposalOf(offer),
-      ident: 'test',
+      ident: identOf('test'),
       maxUnsentBytes: 1_000_000,
     }
     let ready = 0

@@ -40,6 +40,7 @@ export {
 } from './link.ts'
 export { createLog, silentLog, type Log, type LogOptions } from './log.ts'
 export { option, type Option, type PortRange } from './option.ts'
+export { Passing } from './passing.ts'
 export { addressesAmong, lookupAll, onePort, type Place, type Resolve } from './place.ts'
 export {
   AdmitAnswer,

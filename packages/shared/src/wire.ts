@@ -6,6 +6,7 @@ import { WebSocket } from 'ws'
 
 import { CLOSE, type CloseCode } from './close-codes.ts'
 import type { Log } from './log.ts'
+import { Passing } from './passing.ts'
 import type { Catalogue, Notices } from './protocol.ts'
 import { MAX_FRAME_BYTES, PING_EVERY_MS, REQUEST_DEADLINE_MS, SILENT_AFTER_MS } from './protocol.ts'
 import { errorText, SshoalError } from './sshoal-error.ts'
@@ -86,7 +87,7 @@ interface Pending {
 export class Wire<Out extends Speech, In extends Speech> {
   readonly #options: WireOptions<Out, In>
   readonly #socket: WebSocket
-  readonly #pending = new Map<number, Pending>()
+  readonly #pending = new Passing<number, Pending>()
   readonly #liveness: NodeJS.Timeout
   #nextRequest = 1
   #outgoing: string[] = []

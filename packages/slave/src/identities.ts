@@ -4,6 +4,7 @@ import {
   atMost,
   fingerprintOf,
   errorText,
+  Passing,
   type Identity,
   type Log,
   type WhoAnswer,
@@ -52,7 +53,7 @@ export class Identities {
   readonly #options: IdentitiesOptions
   readonly #byKey = new LRUCache<string, ByAsker>(atMost(MAX_KEYS))
   /** Keys that are being asked about; the value is bumped by an invalidation that arrives meanwhile. */
-  readonly #asking = new Map<string, { askers: number; invalidated: number }>()
+  readonly #asking = new Passing<string, { askers: number; invalidated: number }>()
   readonly counters = { fresh: 0, stale: 0, asked: 0, outages: 0 }
 
   constructor(options: IdentitiesOptions) {

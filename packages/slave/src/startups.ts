@@ -1,6 +1,6 @@
 // How many connections may be on their way to a login: in total and per source, `start:rate:full` as sshd's MaxStartups:
 // from `start` on, `rate` per cent are dropped at random, rising to all at `full`.
-import { SshoalError } from '@sshoal/shared'
+import { Passing, SshoalError } from '@sshoal/shared'
 
 export interface Startups {
   start: number
@@ -31,7 +31,7 @@ export function dropShare(count: number, { start, rate, full }: Startups): numbe
 
 /** Counts who is on the way to a login. */
 export class Waiting {
-  readonly #perSource = new Map<string, number>()
+  readonly #perSource = new Passing<string, number>()
   readonly #total: Startups
   readonly #eachSource: Startups
   readonly #random: () => number

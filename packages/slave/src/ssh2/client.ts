@@ -10,6 +10,7 @@ import { Connection } from './connection.ts'
 import { HostKey } from './host-key.ts'
 import { proposalOf } from './negotiation.ts'
 import type { SshChannel, SshEndError } from './ssh-server.ts'
+import { identOf } from './transport.ts'
 
 const MAX_UNSENT_BYTES = 8 * 1024 * 1024
 
@@ -64,7 +65,7 @@ export function connectSsh(
       hostKeys: {},
       offer,
       proposal: proposalOf(offer),
-      ident: options.software,
+      ident: identOf(options.software),
       maxUnsentBytes: MAX_UNSENT_BYTES,
       believes: (hostKey) => options.hostKeys.some((known) => known.equals(hostKey)),
     },

@@ -5,18 +5,22 @@
 // pieces of work: while connections arrive, work rests, though never for more than three quarters of the time.
 import type { Socket } from 'node:net'
 
+import { Passing } from '@sshoal/shared'
+
 const SLICE_MS = 5
 /** What the clients of one source may leave waiting: five hundred devices that come at once need a third of it. */
 const MOST_BYTES = 2 * 1024 * 1024
 
 interface Queue {
+  source: string
   steps: { bytes: number; run: () => void }[]
   bytes: number
 }
 
 export class FairTurns {
-  /** By source; the first has waited longest for its turn. */
-  readonly #queues = new Map<string, Queue>()
+  readonly #bySource = new Passing<string, Queue>()
+  /** The same; the first has waited longest for its turn. */
+  readonly #queues: Queue[] = []
   #scheduled = false
   #arrived = false
   #restUntil = 0
@@ -35,8 +39,13 @@ export class FairTurns {
   /** Runs the step later, in the order of its source. False: too much of that source is waiting, and it never runs. */
   add(client: Socket, bytes: number, run: () => void): boolean {
     const source = this.#sourceOf.get(client) ?? client.remoteAddress ?? ''
-    let queue = this.#queues.get(source)
-    if (queue === undefined) this.#queues.set(source, (queue = { steps: [], bytes: 0 }))
+    let queue = this.#bySource.get(source)
+    if (queue === undefined) {
+      if (bytes > MOST_BYTES) return false
+      queue = { source, steps: [], bytes: 0 }
+      this.#bySource.set(source, queue)
+      this.#queues.push(queue)
+    }
     if (queue.bytes + bytes > MOST_BYTES) return false
     queue.bytes += bytes
     queue.steps.push({ bytes, run })
@@ -56,17 +65,17 @@ export class FairTurns {
     const rest = this.#arrived && beganAt < this.#restUntil
     this.#arrived = false
     if (!rest) this.#slice(beganAt)
-    if (this.#queues.size > 0) this.#schedule()
+    if (this.#queues.length > 0) this.#schedule()
   }
 
   #slice(beganAt: number): void {
-    for (const [source, queue] of this.#queues) {
-      this.#queues.delete(source)
+    for (let queue = this.#queues.shift(); queue; queue = this.#queues.shift()) {
       const step = queue.steps.shift()
-      if (step === undefined) continue
-      queue.bytes -= step.bytes
+      queue.bytes -= step?.bytes ?? 0
       // At the end: this loop comes to it again when every other source had its turn.
-      if (queue.steps.length > 0) this.#queues.set(source, queue)
+      if (queue.steps.length > 0) this.#queues.push(queue)
+      else this.#bySource.delete(queue.source)
+      if (step === undefined) continue
       step.run()
       if (performance.now() - beganAt >= SLICE_MS) break
     }

@@ -3,6 +3,7 @@ import { message } from '@sshoal/shared/ssh-wire'
 // The key exchanges of one transport (RFC 4253 §7): what the client offered is judged before ssh2 sees it, what ssh2 does
 // wrong in each is mended, and new keys are asked for when the old ones are due. The exchange itself is ssh2's.
 import { SIGNATURE_ALGORITHMS } from './algorithms.ts'
+import { lasting } from './lasting.ts'
 import type { Protocol } from './library.ts'
 import { DisconnectReason, Message } from './message.ts'
 import { findMismatch, guessedRight, readProposal } from './negotiation.ts'
@@ -85,10 +86,9 @@ export class KeyExchanges {
   /** New keys are in use in both directions. */
   onKeys(): void {
     this.#bytes = 0
-    this.#keysAt = performance.now()
     usePacketMemory(this.#protocol._cipher)
-    // The rest of the finished exchange is garbage that ssh2 would keep as long as the connection lives.
-    this.#protocol._kex = { sessionID: this.#protocol._kex?.sessionID } as Protocol['_kex']
+    this.#tidy()
+    this.#keysAt = performance.now()
     if (!this.#sendExtInfo) return
     this.#sendExtInfo = false
     this.#owner.send(
@@ -97,6 +97,19 @@ export class KeyExchanges {
         message(0, 'server-sig-algs', SIGNATURE_ALGORITHMS.join(',')).subarray(1),
       ]),
     )
+  }
+
+  /** Keeps of a finished exchange what later ones need; ssh2 would keep all of it as long as the connection lives. */
+  #tidy(): void {
+    const protocol = this.#protocol
+    const { _decipher: decipher, _kex: kex, _remoteIdentRaw: theirs } = protocol
+    let sessionID = kex?.sessionID
+    if (this.#keysAt === 0) {
+      if (sessionID) sessionID = lasting(sessionID)
+      if (theirs) protocol._remoteIdentRaw = lasting(theirs)
+    }
+    if (decipher._tag) decipher._tag = lasting(decipher._tag)
+    protocol._kex = { sessionID } as Protocol['_kex']
   }
 
   /** Starts an exchange where the keys were used for long enough; `now` on the monotonic clock. Servers do, for both. */

@@ -70,12 +70,18 @@ export interface Protocol {
   _kexinit: Buffer | undefined
   _kex: KeyExchange | undefined
   _cipher: Cipher
-  _decipher: { inSeqno: number; _onPayload: PayloadHandler; _packet?: Buffer | null }
+  /** `_tag`: where AES-GCM gathers the end of a packet. */
+  _decipher: { inSeqno: number; _onPayload: PayloadHandler; _packet?: Buffer | null; _tag?: Buffer }
   _packetRW: { write: PacketWriter }
   _queue: Buffer[] | undefined
   _skipNextInboundPacket: boolean
+  /** Identification strings without line ends, as each exchange hashes them. */
+  _identRaw: Buffer
+  _remoteIdentRaw: Buffer | undefined
   _onPayload: PayloadHandler
-  start(): void
+  _onWrite(data: Buffer): void
+  /** Sends our identification string; undefined once it has. */
+  start: (() => void) | undefined
   parse(chunk: Buffer, from: number, to: number): void
   rekey(): void
   cleanup(): void
@@ -93,7 +99,8 @@ interface ClientRole {
 }
 
 export type ProtocolConfig = (ServerRole | ClientRole) & {
-  ident: string
+  /** Kept in two buffers of each connection; without it ssh2 has its own, one for all. */
+  ident?: string
   offer: Offer
   onWrite(data: Buffer): void
   onError(error: Error): void
@@ -171,6 +178,8 @@ const INSIDES = {
   '_packetRW.write.finalize': 'function',
   '_packetRW.write.allocStart': 'number',
   '_packetRW.write.allocStartKEX': 'number',
+  _identRaw: 'object',
+  _onWrite: 'function',
   rekey: 'function',
 }
 
@@ -201,12 +210,12 @@ export function missingInsides(
     onHandshakeComplete: () => {},
     messageHandlers: { DISCONNECT: () => {} },
   })
-  const fields = ['_kexinit', '_kex', '_queue', '_skipNextInboundPacket', '_onPayload']
+  const fields = ['_kexinit', '_kex', '_queue', '_skipNextInboundPacket', '_onPayload', '_remoteIdentRaw']
   const absent = fields.find((name) => !(name in protocol))
   if (absent !== undefined) return absent
   const hello = Buffer.from('SSH-2.0-check\r\n')
   try {
-    protocol.start()
+    protocol.start?.()
     protocol.parse(hello, 0, hello.length)
   } catch (error) {
     return `it cannot begin (${String(error)})`

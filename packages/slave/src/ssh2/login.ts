@@ -6,6 +6,7 @@ import { WireReader, message, string } from '@sshoal/shared/ssh-wire'
 // verifies signatures nor limits tries, and its PK_OK answers "ssh-rsa" to a key offered as rsa-sha2-512.
 // Knows nothing of devices or users: `authenticate` decides.
 import { SIGNATURE_ALGORITHMS } from './algorithms.ts'
+import { lasting } from './lasting.ts'
 import { DisconnectReason, Message } from './message.ts'
 import type { KeyOffer, KeyVerdict, SshConnectionHandlers } from './ssh-server.ts'
 import type { Transport } from './transport.ts'
@@ -150,7 +151,7 @@ export class Login {
     } else if (offer.verified) {
       this.#waiting = []
       this.#transport.send(message(Message.USERAUTH_SUCCESS))
-      this.#onSuccess(offer)
+      this.#onSuccess({ ...offer, publicKey: lasting(offer.publicKey) })
       return
     } else {
       this.#transport.send(message(Message.USERAUTH_PK_OK, algorithm, offer.publicKey))

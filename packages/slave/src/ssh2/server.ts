@@ -9,6 +9,7 @@ import { hostKeysByAlgorithm } from './host-key.ts'
 import { Login } from './login.ts'
 import { proposalOf } from './negotiation.ts'
 import type { SshConnection, SshConnectionHandlers, SshServer, SshServerOptions } from './ssh-server.ts'
+import { identOf } from './transport.ts'
 import type { TransportSettings } from './transport.ts'
 
 const MAX_AUTH_TRIES = 6
@@ -23,7 +24,7 @@ export function createSshServer(options: SshServerOptions): SshServer {
       hostKeys,
       offer,
       proposal: proposalOf(offer),
-      ident: options.software,
+      ident: identOf(options.software),
       turns: options.turns ?? turns,
       maxUnsentBytes: options.maxUnsentBytes ?? MAX_UNSENT_BYTES,
       ...(options.rekeyBytes !== undefined && { rekeyBytes: options.rekeyBytes }),

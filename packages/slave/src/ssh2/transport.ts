@@ -23,13 +23,26 @@ const MAX_RECEIVED_BEFORE_LOGIN = 512 * 1024
 /** How long the peer has to read our DISCONNECT and to close. */
 const LINGER_MS = 1000
 
+/** Our identification string (RFC 4253 §4.2), one for all connections. */
+export interface Ident {
+  /** As each key exchange hashes it. */
+  readonly text: Buffer
+  /** As it is sent. */
+  readonly line: Buffer
+}
+
+export function identOf(software: string): Ident {
+  const line = Buffer.from(`SSH-2.0-${software}\r\n`)
+  return { line, text: line.subarray(0, -2) }
+}
+
 /** What every connection of a server, or each of a client, is made with. */
 export interface TransportSettings {
   hostKeys: Record<string, LibraryHostKey>
   offer: Offer
   /** The offer as a client would have to meet it. */
   proposal: Proposal
-  ident: string
+  ident: Ident
   /** In which what a client sends before its login is worked off. */
   turns?: FairTurns
   maxUnsentBytes: number
@@ -91,7 +104,6 @@ export class Transport {
       ...(believes
         ? { server: false, hostVerifier: (hostKey: Buffer) => believes(hostKey) }
         : { server: true, hostKeys: settings.hostKeys }),
-      ident: settings.ident,
       offer: settings.offer,
       onWrite: (data) => {
         this.#exchanges.count(data.length)
@@ -108,6 +120,9 @@ export class Transport {
       messageHandlers: { DISCONNECT: () => this.#over(undefined) },
     })
     this.#protocol._onPayload = (payload) => this.#onPayload(payload)
+    this.#protocol._identRaw = settings.ident.text
+    // It would send ssh2's identification string; ours goes out in `start`.
+    this.#protocol.start = undefined
     this.#exchanges = new KeyExchanges(this.#protocol, settings, this)
     socket.on('drain', () => this.#onDrain())
     // FIN-WAIT trap: a peer's FIN ends a connection at once and for good, whatever it has not read yet.
@@ -122,7 +137,7 @@ export class Transport {
     this.socket.pause()
     await library.ready
     if (this.#ended) return
-    this.#protocol.start()
+    this.#protocol._onWrite(this.#settings.ident.line)
     if (head !== undefined && head.length > 0) this.#onData(head)
     this.socket.on('data', (chunk: Buffer) => this.#onData(chunk))
     this.socket.resume()

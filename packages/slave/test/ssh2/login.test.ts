@@ -8,6 +8,7 @@ import type { ParsedKey } from 'ssh2'
 import { afterEach, describe, expect, it } from 'vitest'
 
 import { generateHostKey } from '../../src/ssh2/index.ts'
+import { lasting } from '../../src/ssh2/lasting.ts'
 import { loginKey, readAll, sendRaw, startServer, until } from './fixture.ts'
 import type { Fixture } from './fixture.ts'
 import { rsaKey } from './rsa-key.ts'
@@ -27,6 +28,17 @@ describe('a login', () => {
       expect(offers[1]?.username).toBe('u')
     },
   )
+
+  it('leaves a key that lies with what else stays, not in memory that Node shares out for a moment', async () => {
+    const keys: Buffer[] = []
+    fixture = await startServer({ onReady: ({ publicKey }) => void keys.push(publicKey) })
+    await fixture.connect()
+    await fixture.connect()
+    const [first, second] = keys
+    expect(first?.equals(second ?? Buffer.alloc(0))).toBe(true)
+    expect(first?.buffer).toBe(lasting(Buffer.alloc(0)).buffer)
+    expect(second?.buffer).toBe(first?.buffer)
+  })
 
   it('with a signature that does not verify asks nobody and is told to the owner', async () => {
     let bad = 0
