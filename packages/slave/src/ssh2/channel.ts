@@ -16,6 +16,8 @@ export const PACKET_BYTES = 32 * 1024
 const WHY_REQUEST = 'why@sshoal'
 const MOST_WHY_CHARACTERS = 1_000
 
+const clock = (): number => performance.now()
+
 /** Who closed a channel: its peer, we, or the end of the connection. */
 export type ClosedBy = 'peer' | 'us' | 'connection'
 
@@ -36,6 +38,8 @@ export interface ChannelEnd {
 /** What a connection keeps of its channels. */
 export interface ChannelOwner {
   readonly transport: Transport
+  /** No more than one visit is open. */
+  readonly hasOneVisit: boolean
   forget(channel: Channel): void
   waitForRoom(channel: Channel): void
 }
@@ -145,7 +149,7 @@ export class Channel implements SshChannel {
   /** Bytes that left our memory: gives the peer its window back, half a window at a time. */
   consumed(length: number): void {
     if (this.#gotEof || this.closed) return
-    const back = this.#receiveWindow.consumed(length)
+    const back = this.#receiveWindow.consumed(length, this.#owner.hasOneVisit, clock)
     if (back > 0) this.#owner.transport.send(message(Message.CHANNEL_WINDOW_ADJUST, this.#remoteId, back))
   }
 

@@ -47,6 +47,10 @@ export class Channels implements ChannelOwner {
     this.#handlers = handlers
   }
 
+  get hasOneVisit(): boolean {
+    return this.#open.size - this.#sessions.size <= 1
+  }
+
   /** Rejects with `ChannelOpenError`. */
   open(type: string, ...payload: (string | number | Buffer)[]): Promise<Channel> {
     return new Promise((resolve, reject) => {

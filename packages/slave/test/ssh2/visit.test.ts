@@ -3,9 +3,10 @@ import { once } from 'node:events'
 
 import { WireReader, message } from '@sshoal/shared/ssh-wire'
 import type { Client, ClientChannel } from 'ssh2'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 
 import type { SshChannel, VisitEnd } from '../../src/ssh2/index.ts'
+import { FIRST_WINDOW_BYTES } from '../../src/ssh2/receive-window.ts'
 import {
   FORWARD,
   memory,
@@ -172,6 +173,37 @@ describe('a visit', () => {
     streams[1]!.on('end', () => streams[1]!.end())
     lively.visitor.end('ping')
     expect((await readAll(lively.visitor)).toString()).toBe('ping')
+  })
+
+  it('that is fast is given a large window while it is the only one of its device', async () => {
+    const block = Buffer.alloc(32_000)
+    let credit = FIRST_WINDOW_BYTES
+    const given: number[] = []
+    const sendAll = (client: Client): void => {
+      for (; credit >= block.length; credit -= block.length) sendRaw(client, message(94, 0, block))
+    }
+    const client = await rawDevice(1000, (_client, payload) => {
+      const fields = new WireReader(payload, 1)
+      const id = fields.uint32()
+      if (payload[0] === 96 || payload[0] === 97) sendRaw(client, message(payload[0], id))
+      if (payload[0] !== 93 || id !== 0) return
+      given.push(fields.uint32())
+      credit += given.at(-1) ?? 0
+      setImmediate(() => sendAll(client))
+    })
+    const { visitor } = await visit()
+    visitor.resume()
+    // However busy this machine is.
+    const clock = vi.spyOn(performance, 'now').mockReturnValue(performance.now())
+    sendAll(client)
+    await until(() => (given.at(-1) ?? 0) > FIRST_WINDOW_BYTES, 'a large window')
+    const { visitor: other } = await visit()
+    const before = given.length
+    await until(() => given.length > before + 10, 'small windows')
+    expect(Math.max(...given.slice(-5))).toBeLessThanOrEqual(FIRST_WINDOW_BYTES)
+    other.destroy()
+    await until(() => (given.at(-1) ?? 0) > FIRST_WINDOW_BYTES, 'a large window again')
+    clock.mockRestore()
   })
 
   it('that sends beyond its window is cut before it costs memory', async () => {
