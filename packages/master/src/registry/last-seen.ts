@@ -27,6 +27,8 @@ interface Pending {
 }
 
 const FLUSH_EVERY_MS = 1_000
+/** Or as soon as so many wait: what waits for a second is moved among the old by the collector, and stays there as garbage. */
+const FLUSH_AT = 500
 /** Other devices may want the same name of a target. */
 const ATTEMPTS = 20
 /** So many at once; then others get their turn: after a restart of the master a million wait. */
@@ -81,6 +83,7 @@ export class LastSeen {
     if (!entry) {
       entry = { project, id, remember: false }
       this.#pending.set(key, entry)
+      if (this.#pending.size === FLUSH_AT) void this.#flushing.flush()
     }
     return entry
   }
