@@ -8,9 +8,8 @@ const source = new URL('../src/log.ts', import.meta.url).href
 /** What a process that logs so prints on standard error, a line each. */
 async function logged(statements: string): Promise<Record<string, unknown>[]> {
   const program = `import { createLog } from '${source}'\nconst log = createLog({ level: 'info', pretty: false })\n${statements}`
-  const { stderr } = await promisify(execFile)(process.execPath, [
-    ...['--import', 'tsx', '--input-type=module', '-e', program],
-  ])
+  const args = ['--import', 'tsx', '--input-type=module', '-e', program]
+  const { stderr } = await promisify(execFile)(process.execPath, args)
   return stderr
     .trim()
     .split('\n')

@@ -2,10 +2,10 @@
 // came over the link that speaks for its slave is decided before it comes here. Our own slaves' changes go on to the feed.
 import { holderKey, type Forward, type Holder, type Tunnel } from '@sshoal/shared'
 
-import { Announced } from './announced.ts'
 import type { LiveClusterDeps } from './cluster-deps.ts'
 import type { TunnelFilter, TunnelPage } from './cluster.ts'
 import { LiveTunnel } from './live-tunnel.ts'
+import { Sightings } from './sightings.ts'
 import type { SlaveRecord } from './slave-record.ts'
 import { TunnelTable } from './tunnel-table.ts'
 
@@ -26,10 +26,9 @@ export class LiveTunnels {
   readonly #deps: LiveTunnelsDeps
   readonly #table = new TunnelTable(BUCKETS)
   readonly #perProject = new Map<string, Project>()
-  readonly #announced = new Announced((tunnel) => {
+  readonly #sightings = new Sightings((tunnel, why) => {
     // Of one that has gone it was noted how it went.
-    if (this.#table.get(tunnel.key) === tunnel)
-      this.#saw(tunnel.holder(), tunnel.facts(), tunnel.slave, 'announced')
+    if (this.#table.get(tunnel.key) === tunnel) this.#saw(tunnel.holder(), tunnel.facts(), tunnel.slave, why)
   })
   /** The greatest epoch that was seen, over all holders. */
   lastEpoch = 0
@@ -92,7 +91,8 @@ export class LiveTunnels {
       return undefined
     }
     this.lastEpoch = Math.max(this.lastEpoch, wire.epoch)
-    if (!options.announced) slave.reservations.use(performance.now())
+    const now = performance.now()
+    if (!options.announced) slave.reservations.use(now)
     const project = this.#project(wire.project)
     const tunnel = new LiveTunnel(wire, slave, key, project.name)
     if (current) this.#replace(current, tunnel)
@@ -102,8 +102,11 @@ export class LiveTunnels {
     this.counters.ups++
     const type = current && current.slave !== slave ? 'tunnel.moved' : 'tunnel.up'
     this.#tell(type, tunnel, current && current.slave !== slave ? { from: current.slave.id } : undefined)
-    if (!options.announced) this.#saw(wire, wire, slave, 'connected')
-    else if (slave.master === undefined) this.#announced.add(tunnel)
+    // Its own master writes it down.
+    if (slave.master !== undefined) return undefined
+    if (options.announced) this.#sightings.add(tunnel, 'announced')
+    else if (this.#sightings.mayNote(now, this.size)) this.#saw(wire, wire, slave, 'connected')
+    else this.#sightings.add(tunnel, 'connected')
     return undefined
   }
 
@@ -142,7 +145,7 @@ export class LiveTunnels {
 
   /** Notes what is still to be noted. */
   close(): void {
-    this.#announced.close()
+    this.#sightings.close()
   }
 
   #project(name: string): Project {
