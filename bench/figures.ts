@@ -1,6 +1,8 @@
 // What was measured: values of several rounds under (work, contender, metric). A figure is their median; a ratio compares
 // figures of one run.
 export interface Figure {
+  /** What `--only` calls it. */
+  part: string
   work: string
   contender: string
   metric: string
@@ -11,10 +13,12 @@ export interface Figure {
 
 export class Figures {
   readonly #byName = new Map<string, Figure>()
+  /** Of which part of the bench what is added now is. */
+  part = ''
 
   add(work: string, contender: string, metric: string, unit: string, value: number): void {
     const name = [work, contender, metric].join('\0')
-    const figure = this.#byName.get(name) ?? { work, contender, metric, unit, values: [] }
+    const figure = this.#byName.get(name) ?? { part: this.part, work, contender, metric, unit, values: [] }
     figure.values.push(value)
     this.#byName.set(name, figure)
   }

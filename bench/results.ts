@@ -47,12 +47,13 @@ export function writeResults(results: Results): string {
 function withOthers(file: string, { figures, parts }: Results): Pick<Results, 'figures' | 'parts'> {
   if (!existsSync(file)) return { figures, parts }
   const before = JSON.parse(readFileSync(file, 'utf8')) as { figures: Figure[]; parts?: Part[] }
-  const measured = new Set(figures.all().map(({ work, contender }) => `${work}\0${contender}`))
-  const kept = before.figures.filter(({ work, contender }) => !measured.has(`${work}\0${contender}`))
-  const all = new Figures()
-  for (const { work, contender, metric, unit, values } of [...kept, ...figures.all()])
-    for (const value of values) all.add(work, contender, metric, unit, value)
   const again = new Set(parts.map(({ name }) => name))
+  const all = new Figures()
+  for (const figure of [...before.figures.filter(({ part }) => !again.has(part)), ...figures.all()]) {
+    const { part, work, contender, metric, unit, values } = figure
+    all.part = part
+    for (const value of values) all.add(work, contender, metric, unit, value)
+  }
   return { figures: all, parts: [...(before.parts ?? []).filter(({ name }) => !again.has(name)), ...parts] }
 }
 

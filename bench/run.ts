@@ -88,12 +88,13 @@ async function main(): Promise<void> {
     if (picked && !picked.includes(work.name)) continue
     say(work.title)
     const [began, before] = [performance.now(), readCores()]
+    figures.part = work.name
     await work.run(bench)
     parts.push({
       name: work.name,
       commit: machine.commit,
       full: values.full,
-      rounds,
+      rounds: work.rounds?.(values.full) ?? rounds,
       seconds: (performance.now() - began) / 1_000,
       stolen: stolenShare(before, readCores()),
     })

@@ -17,8 +17,12 @@ export async function startSimulatedSlaves(): Promise<SimulatedSlaves> {
   })
   const hear = (): Promise<unknown> =>
     new Promise((resolve, reject) => {
-      child.once('message', resolve)
-      child.once('exit', () => reject(new Error('the simulated slaves ended')))
+      const ended = (): void => reject(new Error('the simulated slaves ended'))
+      child.once('exit', ended)
+      child.once('message', (message) => {
+        child.off('exit', ended)
+        resolve(message)
+      })
     })
   await hear()
   return {

@@ -20,6 +20,8 @@ export interface Work {
   name: string
   /** What it shows, in a line. */
   title: string
+  /** How often it measures everything; undefined: as often as `Bench.rounds` says. */
+  rounds?(full: boolean): number
   run(bench: Bench): Promise<void>
 }
 

@@ -81,6 +81,7 @@ async function hold(bench: Bench, contender: Contender, named: boolean, keepaliv
 export const idle: Work = {
   name: 'idle',
   title: 'Idle tunnels, bound and named',
+  rounds: () => 1,
   async run(bench) {
     for (const contender of bench.contenders) {
       for (const named of contender.named ? [false, true] : [false]) {

@@ -16,6 +16,7 @@ const CHANGES = 2_000
 export const planeRedis: Work = {
   name: 'plane-redis',
   title: `Control plane over Redis: two masters, ${SLAVES} simulated slaves`,
+  rounds: () => 1,
   async run(bench) {
     const { figures, full } = bench
     const seconds = full ? 10 : 4

@@ -16,6 +16,7 @@ function percentile(values: readonly number[], share: number): number {
 export const plane: Work = {
   name: 'plane',
   title: `Control plane: one master, ${SLAVES} simulated slaves, up to 1,000,000 tunnels`,
+  rounds: () => 1,
   async run(bench) {
     const { figures, full } = bench
     const say = (text: string): void => bench.say(text)
