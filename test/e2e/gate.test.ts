@@ -15,6 +15,7 @@ import {
   runSshoal,
   start,
   startHttp,
+  takePorts,
   type Ran,
   type Started,
 } from '../kit/index.ts'
@@ -106,7 +107,7 @@ describe('with the files that the master writes', () => {
     // A visit of the gate itself first: the target's own greeting.
     const greeting = await openVisit(local.address)
     expect((await greeting.receive(8)).toString()).toMatch(/^SSH-2\.0-/)
-    const port = local.address.port + 1_000
+    const { first: port } = await takePorts(1)
     const words = ['-v', '-N', '-L', `127.0.0.1:${port}:${inside.host}:${inside.port}`, 'near-1']
     const ssh = await ann.startSsh(words)
     // The ssh to the gate says it too.

@@ -57,7 +57,7 @@ test('slots that were asked of a Redis that stood still are not reserved when it
 })
 
 test('two masters on a Redis Cluster of three nodes hear each other, share slots and ask each other', async () => {
-  const { first } = await takePorts(3)
+  const { first } = await takePorts(6)
   const ports = [first, first + 1, first + 2]
   for (const port of ports) {
     const args = [
@@ -66,7 +66,7 @@ test('two masters on a Redis Cluster of three nodes hear each other, share slots
       '--cluster-enabled',
       'yes',
       '--cluster-port',
-      port + 10_000,
+      port + ports.length,
       '--bind',
       '127.0.0.1',
     ]
