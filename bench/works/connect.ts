@@ -27,6 +27,23 @@ async function round(bench: Bench, contender: Contender, server: Running, device
   await server.knows?.(0)
 }
 
+const ONE_ADDRESS = { count: 1_000, atOnce: 1_000, first: 10_000, sources: 1 }
+
+/** All from one address, as behind one NAT: the shipped limits of a source count, peers have none. */
+async function oneAddress(bench: Bench, contender: Contender, { sshPorts, knows }: Running): Promise<void> {
+  const devices = await startDevices({ contender, ports: sshPorts, ...ONE_ADDRESS })
+  const { up, failed, seconds, p99 } = await devices.up()
+  await knows?.(up)
+  const add = (metric: string, unit: string, value: number): void =>
+    bench.figures.add('connect from one address', contender.name, metric, unit, value)
+  add('connects, 1,000 at once', '1/s', up / seconds)
+  add('login p99, 1,000 at once', 'ms', p99)
+  add('let in, of 1,000 that try once', '', up)
+  bench.say(`  ${contender.name}, one address: ${up} let in, ${failed} turned away`)
+  await devices.stop()
+  await knows?.(0)
+}
+
 export const connect: Work = {
   name: 'connect',
   title: 'Device connects: login, hook, forward, registered at the master',
@@ -60,6 +77,8 @@ export const connect: Work = {
         bench.say(`  ${name}: ${bench.figures.get('connect', name, 'CPU per connect')?.toFixed(2)} ms`)
         await floor.stop()
       }
+      for (const [contender, server] of running)
+        if (!contender.oneKey) await oneAddress(bench, contender, server)
       for (const [contender, own] of devices) {
         const ms = bench.figures.get('connect', contender.name, 'CPU per connect')
         bench.say(`  ${contender.name}: ${ms?.toFixed(2)} ms CPU per connect`)
