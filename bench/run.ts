@@ -71,14 +71,13 @@ async function main(): Promise<void> {
     ({ name }) => peers === undefined || peers.includes(name) || name === 'before',
   )
   const figures = new Figures()
-  const rounds = Number(values.rounds ?? (values.full ? 5 : 3))
+  const usual = Number(values.rounds ?? (values.full ? 5 : 3))
   const bench = {
     folder,
     keys,
     contenders,
     figures,
     full: values.full,
-    rounds,
     program: programs.sshoal,
     say,
   }
@@ -89,12 +88,13 @@ async function main(): Promise<void> {
     say(work.title)
     const [began, before] = [performance.now(), readCores()]
     figures.part = work.name
-    await work.run(bench)
+    const rounds = work.rounds?.(values.full) ?? usual
+    await work.run({ ...bench, rounds })
     parts.push({
       name: work.name,
       commit: machine.commit,
       full: values.full,
-      rounds: work.rounds?.(values.full) ?? rounds,
+      rounds,
       seconds: (performance.now() - began) / 1_000,
       stolen: stolenShare(before, readCores()),
     })

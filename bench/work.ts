@@ -20,7 +20,7 @@ export interface Work {
   name: string
   /** What it shows, in a line. */
   title: string
-  /** How often it measures everything; undefined: as often as `Bench.rounds` says. */
+  /** How often it measures everything, where that is not as often as in the other works. */
   rounds?(full: boolean): number
   run(bench: Bench): Promise<void>
 }

@@ -27,11 +27,10 @@ async function round(bench: Bench, contender: Contender, server: Running, device
   await server.knows?.(0)
 }
 
-const ONE_ADDRESS = { count: 1_000, atOnce: 1_000, first: 10_000, sources: 1 }
-
 /** All from one address, as behind one NAT: the shipped limits of a source count, peers have none. */
 async function oneAddress(bench: Bench, contender: Contender, { sshPorts, knows }: Running): Promise<void> {
-  const devices = await startDevices({ contender, ports: sshPorts, ...ONE_ADDRESS })
+  const all = { count: 1_000, atOnce: 1_000, first: 10_000, sources: 1 }
+  const devices = await startDevices({ contender, ports: sshPorts, ...all })
   const { up, failed, seconds, p99 } = await devices.up()
   await knows?.(up)
   const add = (metric: string, unit: string, value: number): void =>

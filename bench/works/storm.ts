@@ -53,7 +53,7 @@ export const storm: Work = {
   rounds: (full) => (full ? 3 : 1),
   async run(bench) {
     const fit = bench.contenders.filter(({ oneKey }) => !oneKey)
-    for (let round = 0; round < (storm.rounds?.(bench.full) ?? 1); round++)
+    for (let round = 0; round < bench.rounds; round++)
       for (const threads of [1, 2])
         for (const contender of fit)
           if (contender.name !== 'ssh2' || threads === 1) await once(bench, contender, threads)

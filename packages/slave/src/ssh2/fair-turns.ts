@@ -40,13 +40,12 @@ export class FairTurns {
   add(client: Socket, bytes: number, run: () => void): boolean {
     const source = this.#sourceOf.get(client) ?? client.remoteAddress ?? ''
     let queue = this.#bySource.get(source)
+    if ((queue?.bytes ?? 0) + bytes > MOST_BYTES) return false
     if (queue === undefined) {
-      if (bytes > MOST_BYTES) return false
       queue = { source, steps: [], bytes: 0 }
       this.#bySource.set(source, queue)
       this.#queues.push(queue)
     }
-    if (queue.bytes + bytes > MOST_BYTES) return false
     queue.bytes += bytes
     queue.steps.push({ bytes, run })
     this.#schedule()
@@ -75,8 +74,7 @@ export class FairTurns {
       // At the end: this loop comes to it again when every other source had its turn.
       if (queue.steps.length > 0) this.#queues.push(queue)
       else this.#bySource.delete(queue.source)
-      if (step === undefined) continue
-      step.run()
+      step?.run()
       if (performance.now() - beganAt >= SLICE_MS) break
     }
     const now = performance.now()

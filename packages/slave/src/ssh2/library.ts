@@ -99,8 +99,6 @@ interface ClientRole {
 }
 
 export type ProtocolConfig = (ServerRole | ClientRole) & {
-  /** Kept in two buffers of each connection; without it ssh2 has its own, one for all. */
-  ident?: string
   offer: Offer
   onWrite(data: Buffer): void
   onError(error: Error): void
@@ -202,7 +200,6 @@ export function missingInsides(
   const protocol = new Protocol({
     server: true,
     hostKeys: {},
-    ident: 'check',
     offer: new KexInit({ kex: ['curve25519-sha256'], serverHostKey: ['ssh-ed25519'], cs: side, sc: side }),
     onWrite: (data) => void written.push(data),
     onError: () => {},
